@@ -1,0 +1,1 @@
+"""The monitor that trading desks trust with their nights."""
