@@ -84,7 +84,9 @@ class Secret:
     def parse(cls, table: object) -> Secret:
         """Raises ValueError, saying what was expected or what is missing; never echoes a plain secret."""
         if not isinstance(table, dict) or len(table) != 1:
-            raise ValueError('expected { env = "NAME" }, { file = "PATH" } or { credential = "NAME" }, never the secret itself')
+            raise ValueError(
+                'expected { env = "NAME" }, { file = "PATH" } or { credential = "NAME" }, never the secret itself'
+            )
         ((kind, name),) = table.items()
         if not isinstance(name, str) or not name:
             raise ValueError(f"expected {kind} to be a non-empty string")
@@ -99,7 +101,7 @@ class Secret:
             case "credential":
                 directory = os.environ.get("CREDENTIALS_DIRECTORY")
                 if not directory:
-                    raise ValueError("CREDENTIALS_DIRECTORY is not set: credentials exist under systemd only (LoadCredential=)")
+                    raise ValueError("CREDENTIALS_DIRECTORY is not set: only systemd gives credentials (LoadCredential=)")
                 if "/" in name or name.startswith("."):
                     raise ValueError("expected a credential's name, not a path")
                 return cls(_read(Path(directory) / name), f"credential {name}")

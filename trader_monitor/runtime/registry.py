@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any, Literal, NamedTuple, TypeAlias
 
