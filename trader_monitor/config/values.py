@@ -101,7 +101,7 @@ class Secret:
             case "credential":
                 directory = os.environ.get("CREDENTIALS_DIRECTORY")
                 if not directory:
-                    raise ValueError("CREDENTIALS_DIRECTORY is not set: only systemd gives credentials (LoadCredential=)")
+                    raise ValueError("CREDENTIALS_DIRECTORY is not set: credentials are given by systemd")
                 if "/" in name or name.startswith("."):
                     raise ValueError("expected a credential's name, not a path")
                 return cls(_read(Path(directory) / name), f"credential {name}")
