@@ -76,7 +76,7 @@ def attempt(b: Breaker, now: Now, policy: Policy) -> Breaker:
 
 
 def succeed(b: Breaker, now: Now, policy: Policy, generation: int | None = None) -> Breaker:
-    """An attempt went well: the breaker is closed, whatever it was. An older generation's result is ignored."""
+    """An attempt went well: the breaker closes, whatever it was. An older generation's result is ignored."""
     if generation is not None and generation != b.generation:
         return b
     if b.state == "closed":
