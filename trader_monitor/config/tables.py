@@ -1,0 +1,151 @@
+"""The configuration as frozen values. Every default stands here, and nowhere else.
+
+Tables compare by value, so that a reload can tell what has changed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+from trader_monitor.config.values import Duration, Listen, Secret, Size
+from trader_monitor.core.alerts.rule import Rule
+from trader_monitor.core.facts import Severity
+from trader_monitor.runtime.registry import Plugin
+
+__all__ = [
+    "ActionTable",
+    "ChannelTable",
+    "CheckTable",
+    "CollectorTable",
+    "Config",
+    "Http",
+    "Ingest",
+    "Live",
+    "Logging",
+    "Rule",
+    "RuleTable",
+    "Store",
+]
+
+Every = Annotated[Duration, Meta(ge=1.0, le=86400.0)]
+Within = Annotated[Duration, Meta(gt=0.0, le=3600.0)]
+Days = Annotated[Duration, Meta(ge=3600.0)]
+Delay = Annotated[Duration, Meta(ge=0.0, le=30 * 86400.0)]
+
+
+class Http(Struct, frozen=True, kw_only=True):
+    """`[http]`: the page, the API and `/metrics`."""
+
+    listen: Listen = Listen("127.0.0.1", 8008)
+    tokens: tuple[Secret, ...] = ()
+
+
+class Live(Struct, frozen=True, kw_only=True):
+    """`[live]`: the WebSocket feed. `origins` may connect from a browser besides the daemon's own page."""
+
+    listen: Listen = Listen("127.0.0.1", 8009)
+    origins: tuple[str, ...] = ()
+
+
+class Ingest(Struct, frozen=True, kw_only=True):
+    """`[ingest]`: what bots send. `max_ahead` is how far an event's time may lie in the future."""
+
+    socket: Path | None = None
+    max_body: Annotated[Size, Meta(ge=1024, le=1 << 30)] = Size(8 << 20)
+    max_ahead: Annotated[Duration, Meta(ge=0.0, le=86400.0)] = Duration(60.0)
+
+
+class Store(Struct, frozen=True, kw_only=True):
+    """`[store]`: `retention` is of facts; `raw`, `minute` and `quarter` (of an hour) are of samples, by tier."""
+
+    path: Path = Path("var/trader_monitor.db")
+    retention: Days = Duration(90 * 86400.0)
+    raw: Days = Duration(7 * 86400.0)
+    minute: Days = Duration(30 * 86400.0)
+    quarter: Days = Duration(365 * 86400.0)
+    max_series: Annotated[int, Meta(ge=100, le=10_000_000)] = 50_000
+
+
+class Logging(Struct, frozen=True, kw_only=True):
+    """`[logging]`: to stdout; `auto` is colours on a terminal and JSON elsewhere."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+
+
+class CollectorTable(Struct, frozen=True, kw_only=True):
+    """`[collectors.NAME]`"""
+
+    name: str
+    plugin: Plugin
+    every: Every = Duration(15.0)
+    timeout: Within = Duration(10.0)
+    options: Struct
+
+
+class CheckTable(Struct, frozen=True, kw_only=True):
+    """`[checks.NAME]`: `trip_after` failures in a row open the breaker; `recover` is the ladder of actions."""
+
+    name: str
+    plugin: Plugin
+    every: Every = Duration(15.0)
+    timeout: Within = Duration(10.0)
+    trip_after: Annotated[int, Meta(ge=1, le=1000)] = 3
+    cooldown: Every = Duration(30.0)
+    recover: tuple[str, ...] = ()
+    options: Struct
+
+
+class ActionTable(Struct, frozen=True, kw_only=True):
+    """`[actions.NAME]`: a rehearsal unless `armed`; `after` names actions that must stand before it in a ladder."""
+
+    name: str
+    plugin: Plugin
+    armed: bool = False
+    per_hour: Annotated[int, Meta(ge=1, le=1000)] = 3
+    timeout: Within = Duration(30.0)
+    after: tuple[str, ...] = ()
+    options: Struct
+
+
+class ChannelTable(Struct, frozen=True, kw_only=True):
+    """`[channels.NAME]`: tells of alerts from `min_severity` up; a firing one again every `repeat`."""
+
+    name: str
+    plugin: Plugin
+    min_severity: Severity = "info"
+    repeat: Annotated[Duration, Meta(ge=60.0)] | None = None
+    options: Struct
+
+
+class RuleTable(Struct, frozen=True, kw_only=True):
+    """`[rules.NAME]` as it is written; `enabled = false` takes one out, a builtin one too."""
+
+    expr: Annotated[str, Meta(min_length=1)]
+    for_: Delay = field(default=Duration(0.0), name="for")
+    keep_firing_for: Delay = Duration(0.0)
+    clear: str | None = None
+    severity: Severity = "warning"
+    labels: dict[str, str] = field(default_factory=dict)
+    summary: str = ""
+    runbook: str | None = None
+    enabled: bool = True
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """All of it. `file` is where it came from."""
+
+    file: Path | None = None
+    http: Http = Http()
+    live: Live = Live()
+    ingest: Ingest = Ingest()
+    store: Store = Store()
+    logging: Logging = Logging()
+    collectors: dict[str, CollectorTable] = field(default_factory=dict)
+    checks: dict[str, CheckTable] = field(default_factory=dict)
+    actions: dict[str, ActionTable] = field(default_factory=dict)
+    rules: dict[str, Rule] = field(default_factory=dict)
+    channels: dict[str, ChannelTable] = field(default_factory=dict)
