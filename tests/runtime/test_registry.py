@@ -1,0 +1,48 @@
+"""Plugins: found by their decorator, run where they belong."""
+
+from __future__ import annotations
+
+import threading
+
+import msgspec
+
+from trader_monitor.runtime.registry import Registry, check
+
+
+class Options(msgspec.Struct, frozen=True):
+    """Nothing to choose."""
+
+
+@check("test_thread", Options)
+def in_thread(options: Options, env: object) -> str:
+    """Tells its thread's name.
+
+    More is not shown.
+    """
+    return threading.current_thread().name
+
+
+@check("test_loop", Options)
+async def on_loop(options: Options, env: object) -> str:
+    """Tells its thread's name."""
+    return threading.current_thread().name
+
+
+async def test_a_plain_function_runs_in_a_worker_thread_and_a_coroutine_on_the_loop() -> None:
+    here = threading.current_thread().name
+    thread = getattr(in_thread, "__trader_monitor_plugin__")
+    loop = getattr(on_loop, "__trader_monitor_plugin__")
+    assert await thread.call(Options(), None) != here
+    assert await loop.call(Options(), None) == here
+
+
+def test_the_docstrings_first_line_is_the_help() -> None:
+    assert getattr(in_thread, "__trader_monitor_plugin__").help == "Tells its thread's name."
+
+
+def test_the_installed_plugins_load_and_are_known_by_kind_and_name() -> None:
+    registry = Registry.load()
+    assert {"webhook", "log", "console"} <= set(registry.names("channel"))
+    assert {"http", "tcp", "heartbeat", "process", "promql"} <= set(registry.names("check"))
+    assert {"http", "command", "systemd"} <= set(registry.names("action"))
+    assert registry.get("check", "webhook") is None
