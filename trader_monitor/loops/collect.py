@@ -1,0 +1,73 @@
+"""The loop of one collector: ask it at its interval, record what it said."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import anyio
+import structlog
+
+from trader_monitor.runtime.env import Env
+from trader_monitor.runtime.readings import Partial, Reading
+from trader_monitor.runtime.rounds import Rounds
+
+if TYPE_CHECKING:
+    from trader_monitor.config.tables import CollectorTable
+
+__all__ = ["collect"]
+
+JITTER_SECONDS = 1.0
+"""Collectors begin within the first second (or tenth of an interval), not all at one instant."""
+
+log = structlog.get_logger("trader_monitor.collect")
+
+
+async def collect(env: Env, name: str) -> None:
+    """Collects for ever, at instants that do not drift; a collection that fails is a metric and a log line.
+
+    Where a collection takes longer than the interval, the instants that it missed are left out and counted.
+    """
+    table = env.config().collectors[name]
+    rounds = Rounds(name)
+    trouble = ""
+    env.meters.count("monitor_collections_failed_total", 0, collector=name)
+    due = env.clock.now().mono + random.uniform(0.0, min(JITTER_SECONDS, table.every / 10))
+    while True:
+        await env.clock.sleep(due - env.clock.now().mono)
+        began = env.clock.now()
+        readings, problem = await _asked(env, table)
+        ended = env.clock.now()
+        refused = rounds.refused
+        samples = rounds.samples(began.wall, readings, up=not problem, seconds=ended.mono - began.mono)
+        await env.journal.record([samples])
+        if rounds.refused > refused:
+            env.meters.count("monitor_readings_refused_total", rounds.refused - refused, collector=name)
+        if problem:
+            env.meters.count("monitor_collections_failed_total", collector=name)
+        if problem != trouble:
+            if problem:
+                log.warning("collection failed", collector=name, reason=problem)
+            else:
+                log.info("collection works again", collector=name)
+            trouble = problem
+        due += table.every
+        missed = math.ceil((env.clock.now().mono - due) / table.every)
+        if missed > 0:
+            env.meters.count("monitor_collections_missed_total", missed, collector=name)
+            due += missed * table.every
+
+
+async def _asked(env: Env, table: CollectorTable) -> tuple[Iterable[Reading], str]:
+    """The readings, and what went wrong ("" where nothing did)."""
+    try:
+        with anyio.fail_after(table.timeout):
+            return tuple(await table.plugin.call(table.options, env)), ""
+    except TimeoutError:
+        return (), f"no answer within {table.timeout:g} s"
+    except Partial as partial:
+        return partial.readings, str(partial)
+    except Exception as error:
+        return (), f"{type(error).__name__}: {error}"

@@ -1,0 +1,131 @@
+"""Other programs' /metrics, in Prometheus's text format or OpenMetrics."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import cast, get_args
+
+import aiohttp
+from anyio import to_thread
+from msgspec import Struct, field
+from yarl import URL
+
+from trader_monitor.config.values import Secret, Size
+from trader_monitor.runtime.env import Env
+from trader_monitor.runtime.readings import Metric, MetricKind, Partial, Reading, gauge
+from trader_monitor.runtime.registry import collector
+
+UP = gauge("up", "1 where the target answered the last scrape, else 0.")
+DURATION = gauge("scrape_duration_seconds", "How long the scrape took.")
+SAMPLES = gauge("scrape_samples_scraped", "Samples that the target exposed.")
+
+OPENMETRICS = "application/openmetrics-text"
+ACCEPT = f"{OPENMETRICS};version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.6,*/*;q=0.1"
+RESERVED = frozenset({UP.name, DURATION.name, SAMPLES.name, "collector_up", "collector_duration_seconds"})
+
+
+class Options(Struct, frozen=True, forbid_unknown_fields=True):
+    """`labels` are added to every series; the target's own labels give way (`exported_NAME`) or, with
+    `honor_labels`, win. A target with more than `max_samples`, `max_labels` or `max_body` is refused as a whole.
+    """
+
+    url: str
+    labels: dict[str, str] = field(default_factory=dict)
+    honor_labels: bool = False
+    token: Secret | None = None
+    max_body: Size = Size(16 << 20)
+    max_samples: int = 20_000
+    max_labels: int = 30
+
+
+class Refused(Exception):
+    """What the target said cannot be taken."""
+
+
+@collector("scrape", Options)
+async def scrape(options: Options, env: Env) -> list[Reading]:
+    """Scrapes a target's /metrics; its timestamps are not taken over, a scrape is one instant."""
+    target = {"instance": _instance(options.url), **options.labels}
+    began = time.monotonic()
+    readings: list[Reading] = []
+    problem = ""
+    try:
+        body, openmetrics = await _fetch(options, env)
+        readings = await to_thread.run_sync(
+            lambda: list(_parsed(body, openmetrics, options, target)), abandon_on_cancel=True
+        )
+    except (Refused, aiohttp.ClientError, OSError, ValueError) as error:
+        problem = f"{options.url}: {str(error) or type(error).__name__}"
+    own = [
+        UP(float(not problem), **target),
+        DURATION(time.monotonic() - began, **target),
+        SAMPLES(len(readings), **target),
+    ]
+    if problem:
+        raise Partial(problem, own)
+    return own + readings
+
+
+def _instance(url: str) -> str:
+    parsed = URL(url)
+    return f"{parsed.host}:{parsed.port}"
+
+
+async def _fetch(options: Options, env: Env) -> tuple[str, bool]:
+    """The body as text, and whether it is OpenMetrics."""
+    headers = {"Accept": ACCEPT}
+    if options.token is not None:
+        headers["Authorization"] = f"Bearer {options.token.reveal()}"
+    async with env.http().get(options.url, headers=headers, allow_redirects=False) as answer:
+        if answer.status != 200:
+            raise Refused(f"status {answer.status}, wanted 200")
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in answer.content.iter_chunked(1 << 16):  # decompressed: a bomb ends here
+            size += len(chunk)
+            if size > options.max_body:
+                raise Refused(f"the body is larger than {options.max_body} bytes")
+            chunks.append(chunk)
+        return b"".join(chunks).decode("utf-8"), answer.content_type == OPENMETRICS
+
+
+def _parsed(body: str, openmetrics: bool, options: Options, target: Mapping[str, str]) -> Iterator[Reading]:
+    """Every sample, with its family's kind. Raises Refused or ValueError; runs in a thread."""
+    # Imported here: it costs every other daemon a megabyte.
+    from prometheus_client.openmetrics import parser as openmetrics_parser
+    from prometheus_client.parser import text_string_to_metric_families
+
+    families = (
+        openmetrics_parser.text_string_to_metric_families(body) if openmetrics else text_string_to_metric_families(body)
+    )
+    count = 0
+    for family in families:
+        name, kind = family.name, cast(MetricKind, family.type)
+        if kind not in get_args(MetricKind):
+            kind = "unknown"
+        if kind == "counter" and not openmetrics:
+            name = _counter_name(name, [sample.name for sample in family.samples])
+        elif kind == "counter":
+            name += "_total"
+        metric = Metric(name, kind, family.documentation)
+        for sample in family.samples:
+            count += 1
+            if count > options.max_samples:
+                raise Refused(f"more than {options.max_samples} samples")
+            if len(sample.labels) + len(target) > options.max_labels:
+                raise Refused(f"{sample.name} has more than {options.max_labels} labels")
+            if sample.name not in RESERVED and isinstance(sample.value, int | float):
+                yield Reading(sample.name, _merged(sample.labels, target, options.honor_labels), sample.value, metric)
+
+
+def _counter_name(family: str, samples: list[str]) -> str:
+    """prometheus_client takes `_total` off a counter's family; the metric is known by its samples' name."""
+    return f"{family}_total" if f"{family}_total" in samples else family
+
+
+def _merged(own: Mapping[str, str], target: Mapping[str, str], honor: bool) -> dict[str, str]:
+    if honor:
+        return {**target, **{name: value for name, value in own.items() if value}}
+    moved = {f"exported_{name}" if name in target else name: value for name, value in own.items()}
+    return {**moved, **target}

@@ -1,0 +1,67 @@
+"""Rounds: what one collector's successive collections become: samples, and the end of what is no longer there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from trader_monitor.core.facts import Labels, Samples
+from trader_monitor.core.series import STALE
+from trader_monitor.runtime.readings import Metric, Reading, gauge
+
+__all__ = ["Rounds"]
+
+UP = gauge("collector_up", "1 where the collector's last collection went well, else 0.")
+DURATION = gauge("collector_duration_seconds", "How long the collector's last collection took.")
+
+METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+
+
+class Rounds:
+    """The memory of one collector: which series its last round had, and which kinds were told already.
+
+    `refused` counts readings that cannot become series: a name that Prometheus refuses, or a label set that the
+    same round has already.
+    """
+
+    def __init__(self, collector: str) -> None:
+        self._collector = collector
+        self._present: frozenset[Labels] = frozenset()
+        self._told: dict[str, tuple[str, str]] = {}
+        self._known: dict[tuple[str, tuple[tuple[str, str], ...]], Labels | None] = {}
+        self.refused = 0
+
+    def samples(self, at: float, readings: Iterable[Reading], *, up: bool, seconds: float) -> Samples:
+        """One round as a fact, at `at` (Unix seconds); a series that vanished gets the staleness marker."""
+        values: dict[Labels, float] = {}
+        kinds: dict[str, tuple[str, str]] = {}
+        used: dict[tuple[str, tuple[tuple[str, str], ...]], Labels | None] = {}
+        own = (UP(float(up), collector=self._collector), DURATION(seconds, collector=self._collector))
+        for reading in (*own, *readings):
+            key = (reading.name, tuple(reading.labels.items()))
+            labels = used[key] = self._known[key] if key in self._known else _labels(reading)
+            if labels is None or labels in values:
+                self.refused += 1
+                continue
+            values[labels] = float(reading.value)
+            self._tell(reading.of, kinds)
+        self._known = used
+        gone = self._present.difference(values)
+        self._present = frozenset(values)
+        values.update(dict.fromkeys(gone, STALE))
+        return Samples(at=at, origin=self._collector, labels=tuple(values), values=tuple(values.values()), kinds=kinds)
+
+    def _tell(self, metric: Metric | None, kinds: dict[str, tuple[str, str]]) -> None:
+        if metric is not None and self._told.get(metric.name) != (told := (metric.kind, metric.help)):
+            kinds[metric.name] = self._told[metric.name] = told
+
+
+def _labels(reading: Reading) -> Labels | None:
+    """The series that the reading belongs to; None where Prometheus would refuse a name in it."""
+    if not METRIC_NAME.fullmatch(reading.name):
+        return None
+    if not all(LABEL_NAME.fullmatch(name) and name != "__name__" for name in reading.labels):
+        return None
+    given = [(name, value) for name, value in reading.labels.items() if value]
+    return tuple(sorted([("__name__", reading.name), *given]))
