@@ -1,0 +1,305 @@
+"""Is all well, and since when: the one judgement that the page, the feed and the command line show.
+
+Read off the board, the supervised children and the journal; nothing is remembered here, so that every reader
+comes to the same answer, after a restart too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+from msgspec import UNSET, Struct, UnsetType
+
+from trader_monitor.core.board import Board
+from trader_monitor.core.facts import AlertChanged, CheckResult, Now, Severity
+
+if TYPE_CHECKING:
+    from trader_monitor.runtime.env import Env
+    from trader_monitor.runtime.supervisor import ChildStatus
+
+__all__ = [
+    "ChannelView",
+    "CheckView",
+    "ChildView",
+    "State",
+    "Status",
+    "Verdict",
+    "check_views",
+    "child_views",
+    "judge",
+    "status",
+]
+
+State: TypeAlias = Literal["ok", "warning", "error", "critical", "emergency"]
+
+BREAKERS = {0.0: "closed", 0.5: "half_open", 1.0: "open"}
+RANK: dict[State | Severity, int] = {"info": 0, "ok": 0, "warning": 1, "error": 2, "critical": 3, "emergency": 4}
+
+
+class ChildView(Struct, frozen=True, kw_only=True):
+    """A supervised child; times are Unix seconds."""
+
+    name: str
+    state: str
+    essential: bool
+    restarts: int
+    since: float | None = None
+    last_cause: str | None = None
+    parked_until: float | None = None
+
+
+class CheckView(Struct, frozen=True, kw_only=True):
+    """A check's newest result with its breaker; `ok` is None where the question could not be asked."""
+
+    name: str
+    type: str
+    ok: bool | None
+    breaker: str
+    failures: int
+    message: str
+    at: float
+    seconds: float
+    since: float | None = None
+    value: float | None = None
+    retry_at: float | None = None
+
+
+class ChannelView(Struct, frozen=True, kw_only=True):
+    """A channel of notices; `due` is how many transitions it has yet to tell."""
+
+    name: str
+    type: str
+    breaker: str
+    due: int
+    last_delivered_at: float | None = None
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """The worst that is wrong now, in words, and since when this has been so (Unix seconds)."""
+
+    state: State
+    since: float
+    headline: str
+    others: int = 0
+
+
+class Firing(Struct, frozen=True, kw_only=True):
+    firing: dict[Severity, int]
+    pending: int
+
+
+class IngestView(Struct, frozen=True, kw_only=True):
+    events_total: float
+    per_second: float
+    duplicates_total: float
+    refused_total: float
+
+
+class StoreView(Struct, frozen=True, kw_only=True):
+    path: str
+    bytes: int
+    seq: int
+    degraded: str | None
+    commits_total: float
+    commit_seconds_p99: float
+
+
+class SeriesView(Struct, frozen=True, kw_only=True):
+    count: int
+    max: int
+    refused: int
+
+
+class LiveView(Struct, frozen=True, kw_only=True):
+    clients: int
+    address: str
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    """What `GET /v1/status` answers; the feed's heartbeat is the same without children and checks."""
+
+    version: str
+    started_at: float
+    now: float
+    uptime_seconds: float
+    state: State
+    since: float
+    headline: str
+    others: int
+    channels: tuple[ChannelView, ...]
+    alerts: Firing
+    ingest: IngestView
+    store: StoreView
+    series: SeriesView
+    live: LiveView
+    children: tuple[ChildView, ...] | UnsetType = UNSET
+    checks: tuple[CheckView, ...] | UnsetType = UNSET
+
+
+class Trouble(Struct, frozen=True):
+    """One thing that is wrong."""
+
+    state: State
+    since: float
+    text: str
+
+
+def _alert_troubles(alerts: Iterable[AlertChanged]) -> Iterable[Trouble]:
+    for alert in alerts:
+        if alert.state == "firing" and alert.severity != "info":
+            yield Trouble(alert.severity, alert.fired_at or alert.active_at, alert.summary or alert.rule)
+
+
+def judge(board: Board, children: Sequence[ChildView], degraded: str | None, began: float, now: Now) -> Verdict:
+    """The worst trouble speaks; among equals the oldest. `began` is when the daemon did (Unix seconds).
+
+    A breaker or a child counts besides the alerts, so that a house without rules is still honest.
+    """
+    troubles = list(_alert_troubles(board.alerts.values()))
+    named = {a.labels.get("check") for a in board.alerts.values() if a.state == "firing"}
+    well_since = began
+    for check in board.checks.values():
+        changed = _wall(check.breaker.since, now)
+        if check.breaker.state == "closed":
+            if check.breaker.generation:
+                well_since = max(well_since, changed)
+        elif check.check not in named:
+            since = failing_since(board, check.check)
+            why = f": {check.message}" if check.message else ""
+            troubles.append(Trouble("warning", since or changed, f"The check {check.check} fails{why}"))
+    troubles += [
+        Trouble("critical" if child.essential else "error", child.since or began, f"{child.name} is parked")
+        for child in children
+        if child.state == "parked"
+    ]
+    if degraded:
+        troubles.append(Trouble("critical", now.wall, f"the store: {degraded}"))
+    if troubles:
+        worst = max(troubles, key=lambda t: (RANK[t.state], -t.since))
+        return Verdict(state=worst.state, since=worst.since, headline=worst.text, others=len(troubles) - 1)
+    for ended in (*board.alerts.values(), *board.alert_history):
+        if ended.state == "resolved" and ended.resolved_at is not None and ended.severity != "info":
+            well_since = max(well_since, ended.resolved_at)
+    return Verdict(state="ok", since=min(well_since, now.wall), headline="All well")
+
+
+def failing_since(board: Board, check: str) -> float | None:
+    """When the present run of failures began (Unix seconds), as far as memory reaches; None where it does not.
+
+    The breaker cannot say it: each trial renews its `since`.
+    """
+    t, v = board.series.head(board.series.find((("__name__", "check_up"), ("check", check))))
+    if not len(t) or v[-1] != 0.0:
+        return None
+    passed = np.flatnonzero(v == 1.0)
+    return float(t[passed[-1] + 1 if len(passed) else 0]) / 1000.0
+
+
+def _wall(mono: float, now: Now) -> float:
+    return now.wall - max(0.0, now.mono - mono)
+
+
+def child_views(children: Iterable[ChildStatus]) -> tuple[ChildView, ...]:
+    return tuple(
+        ChildView(
+            name=child.name,
+            state=child.state,
+            essential=child.essential,
+            restarts=child.restarts,
+            since=child.since,
+            last_cause=child.last_cause,
+            parked_until=child.parked_until,
+        )
+        for child in children
+    )
+
+
+def check_view(result: CheckResult, type: str, now: Now) -> CheckView:
+    breaker = result.breaker
+    waiting = breaker.retry_at > now.mono
+    return CheckView(
+        name=result.check,
+        type=type,
+        ok=result.ok,
+        breaker=breaker.state,
+        failures=breaker.failures,
+        message=result.message,
+        at=result.at,
+        since=_wall(breaker.since, now) if breaker.generation else None,
+        seconds=result.seconds,
+        value=result.value,
+        retry_at=now.wall + breaker.retry_at - now.mono if waiting else None,
+    )
+
+
+def check_views(results: Iterable[CheckResult], types: Mapping[str, str], now: Now) -> tuple[CheckView, ...]:
+    return tuple(check_view(result, types.get(result.check, ""), now) for result in results)
+
+
+def check_types(env: Env) -> dict[str, str]:
+    """Each configured check's plugin, by the check's name."""
+    return {name: table.plugin.name for name, table in env.config().checks.items()}
+
+
+def status(env: Env, *, whole: bool = True) -> Status:
+    """The present status; children and checks are left out unless `whole`."""
+    board, meters, config = env.board, env.meters, env.config()
+    now = env.clock.now()
+    children = child_views(env.children())
+    verdict = judge(board, children, env.journal.degraded, env.began.wall, now)
+    alerts = list(board.alerts.values())
+    firing: dict[Severity, int] = {}
+    for alert in alerts:
+        if alert.state == "firing":
+            firing[alert.severity] = firing.get(alert.severity, 0) + 1
+    return Status(
+        version=version("trader-monitor"),
+        started_at=env.began.wall,
+        now=now.wall,
+        uptime_seconds=now.mono - env.began.mono,
+        state=verdict.state,
+        since=verdict.since,
+        headline=verdict.headline,
+        others=verdict.others,
+        channels=channel_views(env),
+        alerts=Firing(firing=firing, pending=sum(alert.state == "pending" for alert in alerts)),
+        ingest=IngestView(
+            events_total=meters.get("monitor_events_accepted_total"),
+            per_second=meters.get("monitor_events_per_second"),
+            duplicates_total=meters.get("monitor_events_duplicate_total"),
+            refused_total=meters.get("monitor_events_refused_total"),
+        ),
+        store=StoreView(
+            path=str(config.store.path),
+            bytes=int(meters.get("monitor_store_bytes")),
+            seq=env.journal.seq,
+            degraded=env.journal.degraded,
+            commits_total=meters.get("monitor_store_commits_total"),
+            commit_seconds_p99=meters.get("monitor_store_commit_p99_seconds"),
+        ),
+        series=SeriesView(count=len(board.series), max=board.series.max_series, refused=board.series.refused),
+        live=LiveView(clients=int(meters.get("monitor_live_clients")), address=str(config.live.listen)),
+        children=children if whole else UNSET,
+        checks=check_views(board.checks.values(), check_types(env), now) if whole else UNSET,
+    )
+
+
+def channel_views(env: Env) -> tuple[ChannelView, ...]:
+    delivered: dict[str, float] = {}
+    for (channel, _), notice in env.board.notices.items():
+        if notice.outcome == "delivered":
+            delivered[channel] = max(delivered.get(channel, 0.0), notice.at)
+    meters = env.meters
+    return tuple(
+        ChannelView(
+            name=name,
+            type=table.plugin.name,
+            breaker=BREAKERS.get(meters.get("monitor_channel_breaker_open", channel=name), "open"),
+            due=int(meters.get("monitor_channel_due", channel=name)),
+            last_delivered_at=delivered.get(name),
+        )
+        for name, table in env.config().channels.items()
+    )
