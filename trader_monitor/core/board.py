@@ -1,69 +1,170 @@
-"""The board: everything that is known, folded from the facts in order. Live, replay and backtest share this fold."""
+"""The board: everything that is known, folded from the facts in order. Live, replay and backtest share this fold.
+
+A step is one call of `fold_many`: the journal makes one of each batch that it commits, and replays the same
+batches, so that the board comes out the same.
+"""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
+from trader_monitor.core.bots import Bots
 from trader_monitor.core.facts import (
-    ActionStep,
-    AlertChanged,
-    CheckResult,
-    ChildDied,
+    Account,
     Connection,
+    Decision,
+    Event,
     Fact,
     Heartbeat,
-    NoticeSent,
+    HttpRequest,
+    MarketData,
     Now,
-    Samples,
+    Order,
+    Outcome,
+    Position,
+    Prediction,
+    RateLimit,
+    Request,
+    Sample,
+    Trade,
 )
+from trader_monitor.core.ids import Ids
+from trader_monitor.core.models.counts import Models
+from trader_monitor.core.own import OwnFacts
 from trader_monitor.core.series import SeriesStore
+from trader_monitor.core.snapshot import Snapshot
+from trader_monitor.core.tally import Tally
+from trader_monitor.core.trading import Trading
+from trader_monitor.core.trading.accounts import Accounts
+from trader_monitor.core.trading.agents import Agents
+from trader_monitor.core.trading.exchange import Exchanges
+from trader_monitor.core.trading.fills import Fills
 
 __all__ = ["Board"]
 
 
 class Board:
-    """What is known now. One writer (the event loop); `fold` is total and never raises on a valid fact."""
+    """What is known now. One writer (the event loop); the fold is total and never raises on a valid fact.
 
-    def __init__(self, series: SeriesStore) -> None:
+    The dictionaries are for reading: by check, by alert fingerprint, by (channel, fingerprint), by source …
+    """
+
+    def __init__(self, series: SeriesStore, ids: Ids | None = None) -> None:
         self.series = series
-        self.checks: dict[str, CheckResult] = {}
-        self.alerts: dict[str, AlertChanged] = {}
-        self.alert_history: deque[AlertChanged] = deque(maxlen=1000)
-        self.notices: dict[tuple[str, str], NoticeSent] = {}
-        self.incidents: dict[str, tuple[ActionStep, ...]] = {}
-        self.steps: deque[ActionStep] = deque(maxlen=1000)
-        self.deaths: deque[ChildDied] = deque(maxlen=200)
-        self.heartbeats: dict[str, Heartbeat] = {}
-        self.connections: dict[tuple[str, str | None, str | None], Connection] = {}
+        self.ids = Ids() if ids is None else ids
         self.counts: dict[str, int] = {}
+        """Events folded, by type."""
+        tally = self._tally = Tally(series)
+        own = self._own = OwnFacts(tally)
+        self.checks = own.checks
+        self.alerts = own.alerts
+        self.alert_history = own.alert_history
+        self.notices = own.notices
+        self.incidents = own.incidents
+        self.steps = own.steps
+        self.deaths = own.deaths
+        fills = self._fills = Fills(tally)
+        accounts = self._accounts = Accounts(tally)
+        exchanges = self._exchanges = Exchanges(tally)
+        bots = self._bots = Bots(tally)
+        agents, models = Agents(tally), Models(tally)
+        self.trading = Trading(fills.books, fills.ledgers, accounts.curves)
+        self.connections = exchanges.connections
+        self.streams = exchanges.streams
+        self.heartbeats = bots.heartbeats
+        self._events = tally.counter("events_total", "Events accepted, by type.", "type")
+        self._folds: dict[type, Callable[[Any, int], None]] = {
+            Trade: fills.fold,
+            Order: exchanges.fold_order,
+            Position: accounts.fold_position,
+            Account: accounts.fold,
+            Request: exchanges.fold_request,
+            RateLimit: exchanges.fold_rate_limit,
+            Connection: exchanges.fold_connection,
+            MarketData: exchanges.fold_market_data,
+            Decision: agents.fold,
+            Prediction: models.fold,
+            Outcome: models.fold_outcome,
+            Heartbeat: bots.fold_heartbeat,
+            Sample: bots.fold_sample,
+            HttpRequest: bots.fold_http_request,
+            **own.folds(),
+        }
 
     def fold(self, fact: Fact, now: Now) -> None:
+        """Folds one fact: a step of its own."""
         self.fold_many((fact,), now)
 
     def fold_many(self, facts: Iterable[Fact], now: Now) -> None:
+        """Folds a batch in one step; counters and states are written to their series once, at its end.
+
+        `now` refreshes what stands and is not judged otherwise; in replay it is the time when the batch came.
+        """
+        folds = self._folds
+        seen: dict[type, int] = {}
+        t_ms = 0
         for fact in facts:
-            match fact:
-                case Samples():
-                    t = int(fact.at * 1000 + 0.5)
-                    self.series.append_many([self.series.intern(labels) for labels in fact.labels], t, fact.values)
-                case CheckResult():
-                    self.checks[fact.check] = fact
-                case AlertChanged():
-                    self.alerts[fact.fingerprint] = fact
-                    self.alert_history.append(fact)
-                case NoticeSent():
-                    self.notices[fact.channel, fact.fingerprint] = fact
-                case ActionStep():
-                    self.steps.append(fact)
-                    before = self.incidents.get(fact.check, ())
-                    same = before and before[0].incident == fact.incident
-                    self.incidents[fact.check] = (*before, fact) if same else (fact,)
-                case ChildDied():
-                    self.deaths.append(fact)
-                case Heartbeat():
-                    self.heartbeats[fact.source] = fact
-                case Connection():
-                    self.connections[fact.exchange, fact.channel, fact.source] = fact
-                case _:
-                    pass
+            kind = type(fact)
+            t_ms = int(fact.at * 1000.0 + 0.5)
+            folds[kind](fact, t_ms)
+            seen[kind] = seen.get(kind, 0) + 1
+        for kind, number in seen.items():
+            if issubclass(kind, Event):
+                name = str(kind.__struct_config__.tag)
+                self.counts[name] = self.counts.get(name, 0) + number
+                self._events.add((name,), t_ms, number)
+        self._own.unpark(now)
+        self._tally.settle()
+        self._tally.refresh(int(now.wall * 1000.0 + 0.5))
+
+    def rebase(self, now: Now) -> None:
+        """After a reboot the monotonic clock began anew: every stamp of it becomes the present.
+
+        So what waits, waits its full time again: longer than it should, never shorter.
+        """
+        self._own.rebase(now)
+
+    def dump(self) -> bytes:
+        """All but the samples (`SeriesStore`) and the ids (`Ids.dump`), in MessagePack."""
+        own, fills, exchanges = self._own, self._fills, self._exchanges
+        return Snapshot(
+            counts=self.counts,
+            checks=list(own.checks.values()),
+            alerts=list(own.alerts.values()),
+            alert_history=list(own.alert_history),
+            notices=list(own.notices.values()),
+            incidents=own.incidents,
+            steps=list(own.steps),
+            deaths=list(own.deaths),
+            parked=own.parked,
+            cells=self._tally.kept(),
+            fills=fills.kept(),
+            curves=list(self._accounts.curves.items()),
+            connections=list(exchanges.connections.items()),
+            streams=list(exchanges.streams.items()),
+            heartbeats=list(self._bots.heartbeats.values()),
+        ).encode()
+
+    @classmethod
+    def load(cls, raw: bytes, series: SeriesStore, ids: Ids | None = None) -> Board:
+        """The board that was dumped. Raises SnapshotError where `raw` is not a snapshot of this version."""
+        kept = Snapshot.decode(raw)
+        board = cls(series, ids)
+        board.counts.update(kept.counts)
+        own = board._own
+        own.checks.update((fact.check, fact) for fact in kept.checks)
+        own.alerts.update((fact.fingerprint, fact) for fact in kept.alerts)
+        own.alert_history.extend(kept.alert_history)
+        own.notices.update(((fact.channel, fact.fingerprint), fact) for fact in kept.notices)
+        own.incidents.update(kept.incidents)
+        own.steps.extend(kept.steps)
+        own.deaths.extend(kept.deaths)
+        own.parked.update(kept.parked)
+        board._tally.restore(kept.cells)
+        board._fills.restore(kept.fills)
+        board._accounts.curves.update(kept.curves)
+        board._exchanges.connections.update(kept.connections)
+        board._exchanges.streams.update(kept.streams)
+        board._bots.heartbeats.update((fact.source, fact) for fact in kept.heartbeats)
+        return board

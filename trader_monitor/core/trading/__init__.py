@@ -1,0 +1,21 @@
+"""Trading: positions and realised P&L from fills, reported equity, exchanges and agents."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from trader_monitor.core.trading.accounts import AccountKey
+from trader_monitor.core.trading.book import Book
+from trader_monitor.core.trading.equity import Equity
+from trader_monitor.core.trading.fills import BookKey, LedgerKey
+from trader_monitor.core.trading.ledger import Ledger
+
+__all__ = ["AccountKey", "Book", "BookKey", "Equity", "Ledger", "LedgerKey", "Trading"]
+
+
+class Trading(NamedTuple):
+    """What readers see of it: live dictionaries, not to be written to."""
+
+    books: dict[BookKey, Book]
+    ledgers: dict[LedgerKey, Ledger]
+    curves: dict[AccountKey, Equity]

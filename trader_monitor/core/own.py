@@ -1,0 +1,160 @@
+"""The daemon's own facts on the board: collections, checks, alerts, notices, recovery and deaths of children."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import structs
+
+from trader_monitor.core.facts import (
+    ActionStep,
+    AlertChanged,
+    Breaker,
+    CheckResult,
+    ChildDied,
+    Labels,
+    NoticeSent,
+    Now,
+    Own,
+    Samples,
+)
+from trader_monitor.core.series import STALE
+from trader_monitor.core.tally import Tally
+
+__all__ = ["OwnFacts"]
+
+_BREAKER = {"closed": 0.0, "half_open": 0.5, "open": 1.0}
+
+
+class OwnFacts:
+    """The newest of each, the histories, and their series. Folding a decision is an assignment."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self.checks: dict[str, CheckResult] = {}
+        self.alerts: dict[str, AlertChanged] = {}
+        self.alert_history: deque[AlertChanged] = deque(maxlen=1000)
+        self.notices: dict[tuple[str, str], NoticeSent] = {}
+        self.incidents: dict[str, tuple[ActionStep, ...]] = {}
+        self.steps: deque[ActionStep] = deque(maxlen=1000)
+        self.deaths: deque[ChildDied] = deque(maxlen=200)
+        self.parked: dict[str, float] = {}
+        """When a parked child may run again, in wall time, by its name."""
+        self._collected: dict[str, tuple[int, tuple[int, ...]]] = {}
+        tally.series.describe("ALERTS", "gauge", "Alerts that are pending or firing.")
+        state = tally.state
+        self._up = state("check_up", "1 where the check passed, 0 where it failed.", "check")
+        self._seconds = state("check_duration_seconds", "Duration of the last probe.", "check")
+        self._breaker = state("check_breaker_open", "0 closed, 0.5 half-open, 1 open.", "check")
+        self._value = state("check_value", "What the check measured.", "check")
+        self._exhausted = state("recovery_exhausted", "1 where every rung was tried in vain.", "check")
+        self._steps = tally.counter("recovery_steps_total", "Steps of recovery.", "check", "action", "phase")
+        self._parked = state("monitor_child_parked", "1 while the child is parked.", "child")
+        self._deaths = tally.counter("monitor_child_deaths_total", "Deaths of children.", "child")
+
+    def folds(self) -> dict[type[Own], Callable[[Any, int], None]]:
+        """Which fact is folded how."""
+        return {
+            Samples: self._fold_samples,
+            CheckResult: self._fold_check,
+            AlertChanged: self._fold_alert,
+            NoticeSent: self._fold_notice,
+            ActionStep: self._fold_step,
+            ChildDied: self._fold_death,
+        }
+
+    def _fold_samples(self, samples: Samples, t_ms: int) -> None:
+        """A series that the origin's last collection had and this one has not ends here, as in Prometheus."""
+        series = self._tally.series
+        for name, (kind, help) in samples.kinds.items():
+            series.describe(name, kind, help)
+        sids = tuple(map(series.intern, samples.labels))
+        before_ms, before = self._collected.get(samples.origin, (0, ()))
+        if before != sids and t_ms > before_ms:
+            gone = set(before).difference(sids)
+            series.append_many(tuple(gone), t_ms, (STALE,) * len(gone))
+        series.append_many(sids, t_ms, samples.values)
+        if t_ms == before_ms:
+            sids = tuple({*before, *sids})
+        self._collected[samples.origin] = (max(t_ms, before_ms), sids)
+
+    def _fold_check(self, result: CheckResult, t_ms: int) -> None:
+        """A question that could not be asked says nothing about its object: the series ends until it can."""
+        self.checks[result.check] = result
+        key = (result.check,)
+        if result.ok is None:
+            self._up.end(key, t_ms)
+        else:
+            self._up.write(key, t_ms, float(result.ok))
+        if result.value is None:
+            self._value.end(key, t_ms)
+        else:
+            self._value.write(key, t_ms, result.value)
+        self._seconds.write(key, t_ms, result.seconds)
+        self._breaker.write(key, t_ms, _BREAKER[result.breaker.state])
+        if result.ok and result.breaker.state == "closed" and result.check in self.incidents:
+            self._exhausted.write(key, t_ms, 0.0)
+
+    def _fold_alert(self, alert: AlertChanged, t_ms: int) -> None:
+        before = self.alerts.get(alert.fingerprint)
+        self.alerts[alert.fingerprint] = alert
+        self.alert_history.append(alert)
+        if before is not None and before.state != alert.state and before.state != "resolved":
+            self._tally.cell(_alert_labels(before), standing=True).end(t_ms)
+        if alert.state != "resolved":
+            self._tally.cell(_alert_labels(alert), standing=True).write(t_ms, 1.0)
+
+    def _fold_notice(self, notice: NoticeSent, t_ms: int) -> None:
+        self.notices[notice.channel, notice.fingerprint] = notice
+
+    def _fold_step(self, step: ActionStep, t_ms: int) -> None:
+        self.steps.append(step)
+        before = self.incidents.get(step.check, ())
+        same = bool(before) and before[0].incident == step.incident
+        self.incidents[step.check] = (*before, step) if same else (step,)
+        self._steps.add((step.check, step.action, step.phase), t_ms)
+        self._exhausted.write((step.check,), t_ms, float(step.phase == "exhausted"))
+
+    def _fold_death(self, death: ChildDied, t_ms: int) -> None:
+        self.deaths.append(death)
+        self._deaths.add((death.child,), t_ms)
+        parked = death.decision == "park"
+        self._parked.write((death.child,), t_ms, float(parked))
+        if parked:
+            self.parked[death.child] = death.at + death.delay
+        else:
+            self.parked.pop(death.child, None)
+
+    def unpark(self, now: Now) -> None:
+        """A child whose cool-off is over runs again."""
+        if not self.parked:
+            return
+        for child in [child for child, until in self.parked.items() if now.wall >= until]:
+            del self.parked[child]
+            self._parked.write((child,), int(now.wall * 1000.0 + 0.5), 0.0)
+
+    def rebase(self, now: Now) -> None:
+        """See `Board.rebase`."""
+        mono = now.mono
+        for fingerprint, alert in self.alerts.items():
+            cleared = None if alert.cleared_mono is None else mono
+            self.alerts[fingerprint] = structs.replace(alert, mono=mono, cleared_mono=cleared)
+        for name, result in self.checks.items():
+            self.checks[name] = structs.replace(result, breaker=_rebased(result.breaker, mono))
+        for check, steps in self.incidents.items():
+            self.incidents[check] = tuple(structs.replace(step, mono=mono) for step in steps)
+        for index, step in enumerate(self.steps):
+            self.steps[index] = structs.replace(step, mono=mono)
+
+
+def _rebased(breaker: Breaker, mono: float) -> Breaker:
+    """The cool-down, if one runs, begins again."""
+    left = max(breaker.retry_at - breaker.since, 0.0) if breaker.state == "open" else 0.0
+    return structs.replace(breaker, since=mono, retry_at=mono + left)
+
+
+def _alert_labels(alert: AlertChanged) -> Labels:
+    labels = {**alert.labels, "__name__": "ALERTS", "alertstate": alert.state}
+    return tuple(sorted((name, value) for name, value in labels.items() if value))

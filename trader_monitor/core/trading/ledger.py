@@ -1,0 +1,82 @@
+"""What an account has realised from its fills: P&L net of fees, round trips won and lost, drawdown from the peak."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from msgspec import Struct
+
+from trader_monitor.core.trading.decimals import ZERO
+
+__all__ = ["Ledger"]
+
+
+class Ledger(Struct, array_like=True):
+    """One account in one currency. All money is in that currency.
+
+    `peak` begins at zero, with nothing realised yet; `drawdown_max` is the deepest fall below a peak.
+    `profit` and `loss` are the sums of the won and of the lost round trips (both positive), net of fees.
+    `reported` adds up what the bot itself says that its fills realised; None while it says nothing.
+    """
+
+    realized: Decimal = ZERO
+    fees: Decimal = ZERO
+    fills: int = 0
+    peak: Decimal = ZERO
+    drawdown_max: Decimal = ZERO
+    wins: int = 0
+    losses: int = 0
+    flats: int = 0
+    profit: Decimal = ZERO
+    loss: Decimal = ZERO
+    reported: Decimal | None = None
+
+    def realize(self, gross: Decimal, fee: Decimal) -> None:
+        """Books a fill's gross P&L and its fee (a rebate is negative)."""
+        self.fills += 1
+        if fee:
+            self.fees += fee
+            net = gross - fee
+        elif gross:
+            net = gross
+        else:
+            return
+        realized = self.realized = self.realized + net
+        if realized > self.peak:
+            self.peak = realized
+        else:
+            drawdown = self.peak - realized
+            if drawdown > self.drawdown_max:
+                self.drawdown_max = drawdown
+
+    def close(self, result: Decimal) -> None:
+        """Counts a round trip by its net result."""
+        if result > 0:
+            self.wins += 1
+            self.profit += result
+        elif result < 0:
+            self.losses += 1
+            self.loss -= result
+        else:
+            self.flats += 1
+
+    @property
+    def drawdown(self) -> Decimal:
+        """How far realised P&L is below its peak."""
+        return self.peak - self.realized
+
+    @property
+    def closed(self) -> int:
+        """Round trips that ended."""
+        return self.wins + self.losses + self.flats
+
+    @property
+    def win_ratio(self) -> float | None:
+        """Won round trips in all that ended; None before the first."""
+        closed = self.closed
+        return self.wins / closed if closed else None
+
+    @property
+    def profit_factor(self) -> float | None:
+        """Gross profit by gross loss; None while nothing was lost."""
+        return float(self.profit / self.loss) if self.loss else None
