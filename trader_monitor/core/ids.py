@@ -57,7 +57,7 @@ def digest(event: Event, raw: bytes) -> tuple[bytes, bytes]:
     """The hashes of (source and id) and of the body; `raw` is the event in msgspec's MessagePack."""
     source = getattr(event, "source", None) or ""
     key = blake2b(f"{len(source)}:{source}{event.id}".encode("utf-8", "surrogatepass"), digest_size=8)
-    tag = type(event).__struct_config__.tag
+    tag = str(type(event).__struct_config__.tag)
     at = len(tag) + 12  # behind: map header (3 bytes), "type" (5), the tag (1 + n), "at" (3)
     if event.context is not None or raw[at] != _FLOAT64 or isinstance(event, Prediction | Sample):
         raw = _CANONICAL.encode(msgspec.structs.replace(event, at=0.0, context=None))
@@ -157,16 +157,12 @@ class Ids:
         count = len(self._recent)
         keys = [run.keys for run in opened] + [np.fromiter(self._recent.keys(), np.uint64, count)]
         bodies = [run.bodies for run in opened] + [np.fromiter(self._recent.values(), np.uint64, count)]
-        dump = _Dump(
-            self.limit, self._serial, np.concatenate(keys).tobytes(), np.concatenate(bodies).tobytes()
-        )
+        dump = _Dump(self.limit, self._serial, np.concatenate(keys).tobytes(), np.concatenate(bodies).tobytes())
         return msgspec.msgpack.encode(dump)
 
     def sealed(self, after: int = 0) -> dict[int, bytes]:
         """The segments with a serial above `after`, each the same for ever: keys, then bodies, little-endian."""
-        return {
-            run.serial: run.keys.tobytes() + run.bodies.tobytes() for run in self._runs if run.serial > after
-        }
+        return {run.serial: run.keys.tobytes() + run.bodies.tobytes() for run in self._runs if run.serial > after}
 
     def oldest(self) -> int:
         """The serial of the oldest segment that is still remembered; those below may be deleted."""

@@ -1,0 +1,196 @@
+"""Rows: how a batch of facts is written to the journal, and read back.
+
+Facts are MessagePack as msgspec writes them; of a `Samples` the label sets become the store's series ids and
+the values plain float64, so that a staleness marker keeps its bits and a collection costs twelve bytes a
+sample rather than a hundred.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import struct
+import zlib
+from array import array
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias, Union
+
+import msgspec
+
+from trader_monitor.core.facts import EVENT_TYPES, OWN_TYPES, Fact, Labels, Now, Samples
+
+__all__ = ["Catalog", "Damaged", "Pen", "Row", "encode", "labels_by_id", "last_seq", "pack", "unpack"]
+
+_DEFLATE_FROM = 512
+
+_ENCODER = msgspec.msgpack.Encoder()
+encode = _ENCODER.encode
+"""A fact as the journal keeps it."""
+
+
+class _PackedSamples(msgspec.Struct, frozen=True, tag_field="type", tag="samples", omit_defaults=True):
+    at: float
+    origin: str
+    ids: bytes
+    values: bytes
+    kinds: dict[str, tuple[str, str]] = {}
+
+
+_Stored: TypeAlias = Union[(*EVENT_TYPES, *(own for own in OWN_TYPES if own is not Samples), _PackedSamples)]  # type: ignore[valid-type]
+_DECODER = msgspec.msgpack.Decoder(list[_Stored])
+_LABELS = msgspec.msgpack.Decoder(Labels)
+
+
+class Damaged(Exception):
+    """What was read is not what was written."""
+
+
+class Row(NamedTuple):
+    """A batch as stored; `raws` holds the facts' MessagePack where it was made already."""
+
+    facts: Sequence[Fact]
+    raws: Sequence[bytes] | None
+    now: Now
+
+
+class Catalog:
+    """The store's series ids. Belongs to the writer thread; ids given in a transaction go with its rollback."""
+
+    def __init__(self) -> None:
+        self._ids: dict[Labels, int] = {}
+        self._fresh: list[Labels] = []
+        self._loaded = False
+        self._collections: dict[str, tuple[tuple[Labels, ...], bytes]] = {}
+
+    def ids(self, db: sqlite3.Connection, labels: Sequence[Labels]) -> list[int]:
+        """The series' ids, new ones entered in the present transaction."""
+        if not self._loaded:
+            self._ids = {labels: key for key, labels in labels_by_id(db).items()}
+            self._loaded = True
+        ids = []
+        for each in labels:
+            key = self._ids.get(each)
+            if key is None:
+                clean = tuple(sorted((name, value) for name, value in each if value))
+                key = self._ids.get(clean)
+                if key is None:
+                    key = db.execute("INSERT INTO series (labels) VALUES (?)", (encode(clean),)).lastrowid
+                    assert key is not None
+                    self._ids[clean] = key
+                    self._fresh.append(clean)
+                self._ids[each] = key
+                self._fresh.append(each)
+            ids.append(key)
+        return ids
+
+    def packed(self, db: sqlite3.Connection, samples: Samples) -> bytes:
+        """The ids of a collection, as int32; a collector's label sets are mostly those of the last time."""
+        known = self._collections.get(samples.origin)
+        if known is None or known[0] != samples.labels:
+            known = (samples.labels, array("i", self.ids(db, samples.labels)).tobytes())
+            self._collections[samples.origin] = known
+        return known[1]
+
+    def committed(self) -> None:
+        """What was entered stays."""
+        self._fresh.clear()
+
+    def rolled_back(self) -> None:
+        """What was entered since the last commit never was."""
+        for labels in self._fresh:
+            self._ids.pop(labels, None)
+        self._fresh.clear()
+        self._collections.clear()
+
+
+def labels_by_id(db: sqlite3.Connection) -> dict[int, Labels]:
+    """All series of the store."""
+    return {key: _LABELS.decode(raw) for key, raw in db.execute("SELECT id, labels FROM series")}
+
+
+def pack(db: sqlite3.Connection, row: Row, catalog: Catalog) -> bytes:
+    """A batch's body."""
+    raws: list[bytes] = []
+    for index, fact in enumerate(row.facts):
+        if isinstance(fact, Samples):
+            values = array("d", fact.values).tobytes()
+            packed = _PackedSamples(fact.at, fact.origin, catalog.packed(db, fact), values, fact.kinds)
+            raws.append(encode(packed))
+        else:
+            raws.append(row.raws[index] if row.raws is not None and index < len(row.raws) else encode(fact))
+    return struct.pack(">BI", 0xDD, len(raws)) + b"".join(raws)
+
+
+def unpack(body: bytes, labels: dict[int, Labels]) -> list[Fact]:
+    """The facts of a body; raises `Damaged`."""
+    try:
+        stored = _DECODER.decode(body)
+    except msgspec.MsgspecError as error:
+        raise Damaged(f"a batch does not decode: {error}") from error
+    facts: list[Fact] = []
+    for fact in stored:
+        if isinstance(fact, _PackedSamples):
+            ids = array("i")
+            ids.frombytes(fact.ids)
+            values = array("d")
+            values.frombytes(fact.values)
+            try:
+                named = tuple(labels[key] for key in ids)
+            except KeyError as error:
+                raise Damaged(f"a batch names series {error}, which the store does not know") from None
+            facts.append(Samples(at=fact.at, origin=fact.origin, labels=named, values=tuple(values), kinds=fact.kinds))
+        else:
+            facts.append(fact)
+    return facts
+
+
+class Pen:
+    """Writes batches, in the writer thread: the only one who knows the next number and the series' ids."""
+
+    def __init__(self, boot: str) -> None:
+        self.catalog = Catalog()
+        self._boot_name = boot
+        self._boot: int | None = None
+        self._seq: int | None = None
+
+    def write(self, db: sqlite3.Connection, row: Row) -> None:
+        """Enters a batch into the present transaction."""
+        seq = self.seq(db) + 1
+        body = pack(db, row, self.catalog)
+        deflated = len(body) >= _DEFLATE_FROM
+        if deflated:
+            body = zlib.compress(body, 1)
+        samples_only = all(isinstance(fact, Samples) for fact in row.facts)
+        db.execute(
+            "INSERT INTO batch (seq, facts, wall, mono, boot, samples_only, packed, crc, body)"
+            " VALUES (?,?,?,?,?,?,?,?,?)",
+            (seq, len(row.facts), *row.now, self.boot(db), samples_only, deflated, zlib.crc32(body), body),
+        )
+        self._seq = seq + len(row.facts) - 1
+
+    def seq(self, db: sqlite3.Connection) -> int:
+        """The number of the last fact, in the present transaction's eyes."""
+        if self._seq is None:
+            self._seq = last_seq(db)
+        return self._seq
+
+    def boot(self, db: sqlite3.Connection) -> int:
+        """The row of this boot."""
+        if self._boot is None:
+            db.execute("INSERT OR IGNORE INTO boot (name) VALUES (?)", (self._boot_name,))
+            self._boot = int(db.execute("SELECT id FROM boot WHERE name = ?", (self._boot_name,)).fetchone()[0])
+        return self._boot
+
+    def ended(self, committed: bool) -> None:
+        """The transaction was committed, or nothing of it ever was."""
+        if committed:
+            self.catalog.committed()
+        else:
+            self.catalog.rolled_back()
+            self._boot = self._seq = None
+
+
+def last_seq(db: sqlite3.Connection) -> int:
+    """The number of the newest fact of the store; snapshots outlive the batches before them."""
+    batch = db.execute("SELECT seq + facts - 1 FROM batch ORDER BY seq DESC LIMIT 1").fetchone()
+    snapshot = db.execute("SELECT max(seq) FROM snapshot").fetchone()
+    return max(batch[0] if batch else 0, snapshot[0] or 0)
