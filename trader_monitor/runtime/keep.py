@@ -19,6 +19,9 @@ __all__ = ["Keep"]
 
 log = structlog.get_logger(__name__)
 
+LATE = 0.5
+"""Seconds: a timer later than this tells of a process that was suspended or blocked, which is no child's fault."""
+
 TOLERANCE = 1e-6
 """Seconds: a timer due so soon is due, whatever the rounding of its sleep was."""
 
@@ -101,9 +104,10 @@ class Keep:
     async def _until_death(self, life: Life) -> str:
         """Waits for the life's end, or for its silence; returns the cause."""
         clock = self._house.clock
+        excused = 0.0
         while True:
             now = clock.now()
-            silence = self._silence_left(life, now.mono)
+            silence = self._silence_left(life, now.mono - excused)
             probation = self.child.within - (now.mono - life.born.mono) if self._record.probation else None
             if silence is not None and silence <= TOLERANCE:
                 return await self._give_up(life)
@@ -112,9 +116,12 @@ class Keep:
                 self._house.meters.set("monitor_child_parked", 0.0, child=self.child.name)
                 continue
             timers = [timer for timer in (silence, probation) if timer is not None]
-            await first(clock, min(timers, default=None), life.task)
+            wait = min(timers, default=None)
+            await first(clock, wait, life.task)
             if life.ended:
                 return describe(life.error)
+            if wait is not None and (late := clock.now().mono - now.mono - wait) > LATE:
+                excused += late
 
     def _silence_left(self, life: Life, mono: float) -> float | None:
         if self.child.deadline is None:
