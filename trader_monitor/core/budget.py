@@ -30,7 +30,7 @@ class Budget(Struct, frozen=True):
 
     def recent(self, stamps: Stamps, now: Now) -> Stamps:
         """The stamps that still count. One from the future (another boot's clock) counts as new."""
-        return tuple(min(stamp, now.mono) for stamp in stamps if stamp > now.mono - self.within)
+        return tuple(min(stamp, now.mono) for stamp in stamps if stamp + self.within > now.mono)
 
     def spend(self, stamps: Stamps, now: Now) -> tuple[Stamps, bool]:
         """The stamps after asking for one more, and whether it is granted. What is refused costs nothing."""
