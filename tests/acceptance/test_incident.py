@@ -116,13 +116,13 @@ async def test_a_reload_with_an_invalid_file_changes_nothing_and_says_why(tmp_pa
         await house.send(account(100.0))
         house.write(RULES.replace("account_drawdown_ratio >", "acount_drawdown_ratio(") + hook(slack.url))
         house.signal(signal.SIGHUP)
-        await house.until("monitor_config_reload_failed", lambda v: v == 1)
+        await house.until("monitor_reload_failed", lambda v: v == 1)
         assert any("rules.drawdown.expr" in str(record) for record in house.records())
         await house.send(account(50.0))
         await slack.want(firing("drawdown"))
         house.write(RULES.replace("0.10", "0.70") + hook(slack.url))
         house.signal(signal.SIGHUP)
-        await house.until("monitor_config_reload_failed", lambda v: v == 0)
+        await house.until("monitor_reload_failed", lambda v: v == 0)
         await slack.want(resolved("drawdown"), within=20)
 
 
