@@ -277,7 +277,7 @@ async def live(env: Env, sock: socket.socket) -> None:
     async def receive(connection: ServerConnection) -> None:
         hall.clients += 1
         env.meters.set("monitor_live_clients", hall.clients)
-        _give_up_on_silence(connection)
+        _bound(connection)
         try:
             await hall.receive(connection)
         finally:
@@ -323,8 +323,13 @@ async def _part(connection: ServerConnection, code: int, reason: str) -> None:
         connection.transport.abort()
 
 
-def _give_up_on_silence(connection: ServerConnection) -> None:
-    """Lets the kernel drop a peer that acknowledges nothing: the heartbeat is the probe, no task is needed."""
+def _bound(connection: ServerConnection) -> None:
+    """Bounds what the kernel holds for a client, and lets it drop a peer that acknowledges nothing.
+
+    The heartbeat is the probe, so no task is needed to ask whether a client still lives.
+    """
     sock = connection.transport.get_extra_info("socket")
-    if sock is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000)
+    if sock is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_BUFFERED)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000)

@@ -14,10 +14,11 @@ import numpy as np
 from msgspec import UNSET, Struct, UnsetType
 
 from trader_monitor.core.board import Board
-from trader_monitor.core.facts import AlertChanged, CheckResult, Now, Severity
+from trader_monitor.core.facts import AlertChanged, CheckResult, Labels, Now, Severity
 
 if TYPE_CHECKING:
     from trader_monitor.runtime.env import Env
+    from trader_monitor.runtime.meters import Meters
     from trader_monitor.runtime.supervisor import ChildStatus
 
 __all__ = [
@@ -167,7 +168,7 @@ def judge(board: Board, children: Sequence[ChildView], degraded: str | None, beg
             if check.breaker.generation:
                 well_since = max(well_since, changed)
         elif check.check not in named:
-            since = failing_since(board, check.check)
+            since = since_run(board, (("__name__", "check_up"), ("check", check.check)), 0.0)
             why = f": {check.message}" if check.message else ""
             troubles.append(Trouble("warning", since or changed, f"The check {check.check} fails{why}"))
     troubles += [
@@ -176,7 +177,8 @@ def judge(board: Board, children: Sequence[ChildView], degraded: str | None, beg
         if child.state == "parked"
     ]
     if degraded:
-        troubles.append(Trouble("critical", now.wall, f"the store: {degraded}"))
+        since = since_run(board, (("__name__", "monitor_store_degraded"),), 1.0)
+        troubles.append(Trouble("critical", since or now.wall, f"The store: {degraded}"))
     if troubles:
         worst = max(troubles, key=lambda t: (RANK[t.state], -t.since))
         return Verdict(state=worst.state, since=worst.since, headline=worst.text, others=len(troubles) - 1)
@@ -186,16 +188,16 @@ def judge(board: Board, children: Sequence[ChildView], degraded: str | None, beg
     return Verdict(state="ok", since=min(well_since, now.wall), headline="All well")
 
 
-def failing_since(board: Board, check: str) -> float | None:
-    """When the present run of failures began (Unix seconds), as far as memory reaches; None where it does not.
+def since_run(board: Board, labels: Labels, value: float) -> float | None:
+    """When a series' present run of `value` began (Unix seconds), as far as memory reaches; None if it has none.
 
-    The breaker cannot say it: each trial renews its `since`.
+    A breaker cannot say how long its check has failed: each trial renews its `since`.
     """
-    t, v = board.series.head(board.series.find((("__name__", "check_up"), ("check", check))))
-    if not len(t) or v[-1] != 0.0:
+    t, v = board.series.head(board.series.find(labels))
+    if not len(t) or v[-1] != value:
         return None
-    passed = np.flatnonzero(v == 1.0)
-    return float(t[passed[-1] + 1 if len(passed) else 0]) / 1000.0
+    others = np.flatnonzero(v != value)
+    return float(t[others[-1] + 1 if len(others) else 0]) / 1000.0
 
 
 def _wall(mono: float, now: Now) -> float:
@@ -270,7 +272,7 @@ def status(env: Env, *, whole: bool = True) -> Status:
             events_total=meters.get("monitor_events_accepted_total"),
             per_second=meters.get("monitor_events_per_second"),
             duplicates_total=meters.get("monitor_events_duplicate_total"),
-            refused_total=meters.get("monitor_events_refused_total"),
+            refused_total=_total(meters, "monitor_events_refused_total"),
         ),
         store=StoreView(
             path=str(config.store.path),
@@ -285,6 +287,11 @@ def status(env: Env, *, whole: bool = True) -> Status:
         children=children if whole else UNSET,
         checks=check_views(board.checks.values(), check_types(env), now) if whole else UNSET,
     )
+
+
+def _total(meters: Meters, name: str) -> float:
+    """A counter over all its labels."""
+    return sum(value for labels, value in meters.values.items() if labels[0][1] == name)
 
 
 def channel_views(env: Env) -> tuple[ChannelView, ...]:
