@@ -16,6 +16,10 @@ __all__ = ["MatchOp", "Matcher", "compile_pattern"]
 MatchOp: TypeAlias = Literal["=", "!=", "=~", "!~"]
 
 _MAX_PATTERN = 4096
+_PIECE = re.compile(
+    r"\\Q.*?(?:\\E|\Z)|\\.?|\[\^?\]?|\(\?(?P<flags>[imsU]*(?:-[imsU]+)?)\)|\((?:\?(?P<named><[A-Za-z_]\w*>))?|.",
+    re.DOTALL,
+)
 _LITERALS = re.compile(r"[\w\s:/@%&,;~<>!='\"-]*(?:\|[\w\s:/@%&,;~<>!='\"-]*)*", re.ASCII)
 
 
@@ -71,29 +75,55 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
 
 
 def _translate(pattern: str) -> str:
-    """RE2's spelling where Python's differs: `\\z`, `\\Q..\\E`, `(?<name>`; Unicode classes are refused."""
-    pattern = re.sub(r"\(\?<([A-Za-z_]\w*)>", r"(?P<\1>", pattern)
+    """RE2's spelling where Python's differs: `\\z`, `\\Q..\\E`, `(?<name>`, and flags from the middle on.
+
+    `a(?i)b|c` sets a flag until its group ends; Python wants `a(?i:b)|(?i:c)`.
+    """
     out: list[str] = []
+    flags: list[list[str]] = [[]]
     position = 0
+    in_class = False
     while position < len(pattern):
-        character = pattern[position]
-        if character != "\\" or position + 1 >= len(pattern):
-            out.append(character)
-            position += 1
-            continue
-        following = pattern[position + 1]
-        if following.isdigit() and following != "0":
-            raise ValueError(f"error parsing regexp: invalid escape sequence: `\\{following}`")
-        if following in "pPCZ":
-            raise ValueError(f"error parsing regexp: `\\{following}` is not supported")
-        if following == "Q":
-            end = pattern.find("\\E", position + 2)
-            out.append(re.escape(pattern[position + 2 : end if end >= 0 else len(pattern)]))
-            position = end + 2 if end >= 0 else len(pattern)
-            continue
-        out.append("\\Z" if following == "z" else character + following)
-        position += 2
-    return "".join(out)
+        piece = _PIECE.match(pattern, position)
+        assert piece is not None
+        text = piece[0]
+        position = piece.end()
+        if text[0] == "\\":
+            text = _escape(text)
+        elif in_class:
+            in_class = text != "]"
+        elif text.startswith("["):
+            in_class = True
+        elif piece["flags"]:
+            flags[-1].append(f"(?{_flags(piece['flags'])}:")
+            text = flags[-1][-1]
+        elif text.startswith("("):
+            flags.append([])
+            text = text.replace("(?<", "(?P<") if piece["named"] else text
+        elif text == ")":
+            text = ")" * len(flags.pop()) + ")" if len(flags) > 1 else ")"
+        elif text == "|":
+            text = ")" * len(flags[-1]) + "|" + "".join(flags[-1])
+        out.append(text)
+    return "".join(out) + ")" * len(flags[0])
+
+
+def _flags(text: str) -> str:
+    if "U" in text:
+        raise ValueError("error parsing regexp: the flag U is not supported")
+    return text
+
+
+def _escape(text: str) -> str:
+    """One escape sequence. Raises ValueError on those that RE2 or Python does not have."""
+    kind = text[1:2]
+    if kind.isdecimal() and kind != "0":
+        raise ValueError(f"error parsing regexp: invalid escape sequence: `{text}`")
+    if kind and kind in "pPCZ":
+        raise ValueError(f"error parsing regexp: `{text}` is not supported")
+    if kind == "Q":
+        return re.escape(text[2:].removesuffix("\\E"))
+    return "\\Z" if kind == "z" else text
 
 
 def _parse(pattern: str) -> Any:

@@ -76,11 +76,14 @@ def _group(values: Floats, present: Bools, rows: list[Ints]) -> Floats:
 
 
 def _stdvar(values: Floats, present: Bools, rows: list[Ints]) -> Floats:
-    means = grouped_mean(values, present, rows)
-    squares = np.zeros(values.shape)
-    for mean, one in zip(means, rows, strict=True):
-        squares[one] = np.square(values[one] - mean)
-    return grouped_mean(squares, present, rows)
+    # From the least of each group, so that equal values have no deviation at all.
+    least = _extreme(np.fmin)(values, present, rows)
+    deviations = np.zeros(values.shape)
+    for reference, one in zip(least, rows, strict=True):
+        deviations[one] = values[one] - reference
+    for mean, one in zip(grouped_mean(deviations, present, rows), rows, strict=True):
+        deviations[one] -= mean
+    return grouped_mean(np.square(deviations), present, rows)
 
 
 def _stddev(values: Floats, present: Bools, rows: list[Ints]) -> Floats:

@@ -46,7 +46,9 @@ _MAX_DEPTH = 120
 Node: TypeAlias = VectorNode | nodes.ScalarNode | nodes.RangeNode | nodes.Text
 
 _SKIPPED = r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|`[^`]*`|\#[^\n]*"
-_AT = re.compile(rf"(?s:{_SKIPPED})|@\s*([-+\s]*(?:0[xX][0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?))")
+_AT = re.compile(
+    rf"(?s:{_SKIPPED})|@\s*([-+\s]*)(?:((?:\d+(?:ms|[smhdwy]))+)|(0[xX][0-9a-fA-F]+)|((?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?))"
+)
 _TOKENS = re.compile(rf"(?s:{_SKIPPED})|[-+*/%^(\[{{@=<>!~]|\b(?:and|or|unless|atan2|offset)\b")
 
 
@@ -84,12 +86,14 @@ def parse(text: str) -> Tree:
 def _moments(text: str) -> Iterator[int]:
     """The numbers after `@`, in order, in milliseconds: the parser itself cannot hand over those before 1970."""
     for match in _AT.finditer(text):
-        if match[1] is not None:
-            digits = re.sub(r"\s", "", match[1])
-            sign = -1 if digits.count("-") % 2 else 1
-            digits = digits.lstrip("+-")
-            seconds = float(int(digits, 16)) if digits[:2] in {"0x", "0X"} else float(digits)
-            yield sign * round(seconds * 1000)
+        signs, duration, hexadecimal, number = match.groups()
+        if signs is None:
+            continue
+        if duration:
+            seconds = pp.parse_duration(duration).total_seconds()
+        else:
+            seconds = float(int(hexadecimal, 16)) if hexadecimal else float(number)
+        yield (-1 if signs.count("-") % 2 else 1) * round(seconds * 1000)
 
 
 def _milliseconds(duration: timedelta | None) -> int:
@@ -116,15 +120,15 @@ class _Compiler:
 
     def _scalar(self, ast: Any, depth: int) -> nodes.ScalarNode:
         node = self.compile(ast, depth)
-        if not hasattr(node, "scalar"):
-            raise PromQLError("expected type scalar")
-        return node
+        if nodes.is_scalar(node):
+            return node
+        raise PromQLError("expected type scalar")
 
     def _vector(self, ast: Any, depth: int) -> VectorNode:
         node = self.compile(ast, depth)
-        if not hasattr(node, "vector"):
-            raise PromQLError("expected type instant vector")
-        return node
+        if nodes.is_vector(node):
+            return node
+        raise PromQLError("expected type instant vector")
 
     def _range(self, ast: Any, depth: int) -> nodes.RangeNode:
         node = self.compile(ast, depth)
@@ -151,10 +155,10 @@ class _Compiler:
 
     def _UnaryExpr(self, ast: Any, depth: int) -> Node:
         node = self.compile(ast.expr, depth)
-        return nodes.Negated(node) if hasattr(node, "vector") else nodes.Negative(self._as_scalar(node))
+        return nodes.Negated(node) if nodes.is_vector(node) else nodes.Negative(self._as_scalar(node))
 
     def _as_scalar(self, node: Node) -> nodes.ScalarNode:
-        if hasattr(node, "scalar"):
+        if nodes.is_scalar(node):
             return node
         raise PromQLError("expected type scalar or instant vector")
 
@@ -201,12 +205,11 @@ class _Compiler:
         self._reach = outer + offset + range_ms
         inner = self.compile(ast.expr, depth)
         self._reach = outer
-        if not hasattr(inner, "vector"):
-            inner = nodes.FromScalar(self._as_scalar(inner))
+        series = inner if nodes.is_vector(inner) else nodes.FromScalar(self._as_scalar(inner))
         step = None if ast.step is None else _milliseconds(ast.step)
         if step is not None and step <= 0:
             raise PromQLError("the step of a subquery must be positive")
-        return Subquery(inner, range_ms, step, offset, self._at(ast.at))
+        return Subquery(series, range_ms, step, offset, self._at(ast.at))
 
     # --- operators ---------------------------------------------------------------------------------------------
 
@@ -217,8 +220,7 @@ class _Compiler:
             raise PromQLError("fill modifiers are experimental and not supported")
         left, right = self.compile(ast.lhs, depth), self.compile(ast.rhs, depth)
         returns_bool = modifier is not None and modifier.return_bool
-        vectors = hasattr(left, "vector"), hasattr(right, "vector")
-        if all(vectors):
+        if nodes.is_vector(left) and nodes.is_vector(right):
             return self._between_vectors(operator, modifier, left, right, returns_bool=returns_bool)
         if operator in SETS:
             raise PromQLError(f"set operator {operator!r} not allowed in binary scalar expression")
@@ -226,13 +228,14 @@ class _Compiler:
         function = arithmetic or comparison
         if function is None:
             raise PromQLError(f"operator {operator!r} is not supported")
-        if not any(vectors):
-            return nodes.ScalarOperation(function, self._as_scalar(left), self._as_scalar(right))
-        vector, scalar = (left, right) if vectors[0] else (right, left)
+        swapped = nodes.is_vector(right)
+        vector, scalar = (right, left) if swapped else (left, right)
         number = self._as_scalar(scalar)
+        if not nodes.is_vector(vector):
+            return nodes.ScalarOperation(function, self._as_scalar(vector), number)
         if comparison is not None and not returns_bool:
-            return nodes.Filtered(comparison, vector, number, scalar_first=vectors[1])
-        return nodes.WithScalar(function, vector, number, scalar_first=vectors[1])
+            return nodes.Filtered(comparison, vector, number, scalar_first=swapped)
+        return nodes.WithScalar(function, vector, number, scalar_first=swapped)
 
     def _between_vectors(self, operator: str, modifier: Any, left: Any, right: Any, *, returns_bool: bool) -> Node:
         cardinality: Cardinality = "many-to-many" if operator in SETS else "one-to-one"

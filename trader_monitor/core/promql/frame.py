@@ -72,12 +72,14 @@ class Frame:
 
     @property
     def steps(self) -> int:
-        return self.values.shape[1]
+        return int(self.values.shape[1])
 
     def by_value(self, values: Floats, present: Bools | None = None) -> Frame:
         """The same series with other values."""
         return Frame(self.labels, values, self.present if present is None else present)
 
+
+_METADATA = frozenset({"__name__", "__type__", "__unit__"})
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -147,10 +149,8 @@ def merged(
 
 
 def drop_name(labels: Labels) -> Labels:
-    """The label set without the metric's name."""
-    if labels and labels[0][0] == "__name__":
-        return labels[1:]
-    return tuple(pair for pair in labels if pair[0] != "__name__")
+    """The label set without the metric's name, type and unit."""
+    return tuple(pair for pair in labels if pair[0] not in _METADATA)
 
 
 def without(labels: Labels, names: frozenset[str]) -> Labels:

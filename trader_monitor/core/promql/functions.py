@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from trader_monitor.core.series import Floats
 
 __all__ = ["CALENDAR", "ELEMENTWISE", "clamp", "clamp_max", "clamp_min", "round_to"]
 
+Dates: TypeAlias = np.ndarray[Any, Any]
 Elementwise: TypeAlias = Callable[[Floats], Floats]
 
 
@@ -63,14 +64,14 @@ def clamp_max(values: Floats, high: Floats) -> Floats:
     return np.minimum(values, high)
 
 
-def _seconds(values: Floats) -> tuple[np.ndarray, np.ndarray]:
+def _seconds(values: Floats) -> tuple[Dates, Dates]:
     """Whole seconds since 1970 as a date, and where the value is none (NaN, infinite, beyond all calendars)."""
     bad = ~(np.abs(values) < 1e11)
     whole = np.where(bad, 0, np.trunc(values)).astype(np.int64)
     return whole.astype("datetime64[s]"), bad
 
 
-def _calendar(part: Callable[[np.ndarray], np.ndarray]) -> Elementwise:
+def _calendar(part: Callable[[Dates], Dates]) -> Elementwise:
     def call(values: Floats) -> Floats:
         date, bad = _seconds(values)
         return np.where(bad, np.nan, part(date).astype(np.float64))
@@ -78,13 +79,13 @@ def _calendar(part: Callable[[np.ndarray], np.ndarray]) -> Elementwise:
     return call
 
 
-def _days(date: np.ndarray) -> np.ndarray:
+def _days(date: Dates) -> Dates:
     return date.astype("datetime64[D]")
 
 
-def _month_length(date: np.ndarray) -> np.ndarray:
+def _month_length(date: Dates) -> Dates:
     month = date.astype("datetime64[M]")
-    return ((month + 1).astype("datetime64[D]") - month.astype("datetime64[D]")).astype(np.int64)
+    return np.asarray((month + 1).astype("datetime64[D]") - month.astype("datetime64[D]"), np.int64)
 
 
 CALENDAR: dict[str, Elementwise] = {

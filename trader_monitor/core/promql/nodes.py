@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 import numpy as np
 
 from trader_monitor.core.facts import Labels
 from trader_monitor.core.matcher import Matcher
 from trader_monitor.core.promql.aggregate import Extremes, Quantile
-from trader_monitor.core.promql.errors import PromQLError
 from trader_monitor.core.promql.frame import Bools, Context, Frame, Relabelling, drop_name
 from trader_monitor.core.promql.functions import clamp, clamp_max, clamp_min
 from trader_monitor.core.promql.histogram import HistogramFraction, HistogramQuantile
@@ -20,7 +19,7 @@ from trader_monitor.core.promql.relabel import natural_key
 from trader_monitor.core.promql.selectors import RangeSelector, Selector, Subquery, VectorNode
 from trader_monitor.core.series import NEVER, Floats
 
-__all__ = ["RangeNode", "ScalarNode", "Text"]
+__all__ = ["RangeNode", "ScalarNode", "Text", "is_scalar", "is_vector", "matchers_of"]
 
 RangeNode = RangeSelector | Subquery
 
@@ -120,7 +119,7 @@ class Clamp:
     """clamp, clamp_min and clamp_max; clamp with its bounds crossed has no result."""
 
     def __init__(self, name: str, inner: VectorNode, *bounds: ScalarNode) -> None:
-        self._function: Callable[..., Floats] = {"clamp": clamp, "clamp_min": clamp_min, "clamp_max": clamp_max}[name]
+        self._function = _CLAMPS[name]
         self._inner, self._bounds = inner, bounds
         self._nameless = Relabelling(drop_name)
 
@@ -131,6 +130,9 @@ class Clamp:
         if len(bounds) == 2:
             present = present & ~(bounds[1] < bounds[0])
         return self._nameless(frame.by_value(self._function(frame.values, *bounds), present))
+
+
+_CLAMPS: dict[str, Callable[..., Floats]] = {"clamp": clamp, "clamp_min": clamp_min, "clamp_max": clamp_max}
 
 
 class Timestamp:
@@ -167,7 +169,7 @@ class Absent:
         self._labels = (labels,)
 
     def vector(self, ctx: Context) -> Frame:
-        missing = ~self._inner.vector(ctx).present.any(axis=0)
+        missing: Bools = ~np.asarray(self._inner.vector(ctx).present.any(axis=0))
         return Frame(self._labels, np.ones((1, len(ctx.times))), missing[None, :])
 
 
@@ -179,7 +181,7 @@ class AbsentOverTime:
         self._labels = (labels,)
 
     def vector(self, ctx: Context) -> Frame:
-        missing = ~(self._inner.windows(ctx).counts > 0).any(axis=0)
+        missing: Bools = ~np.asarray((self._inner.windows(ctx).counts > 0).any(axis=0))
         return Frame(self._labels, np.ones((1, len(ctx.times))), missing[None, :])
 
 
@@ -324,5 +326,9 @@ def matchers_of(node: VectorNode | RangeNode) -> tuple[Matcher, ...]:
     return node.matchers if isinstance(node, Selector | RangeSelector) else ()
 
 
-def refused(message: str) -> PromQLError:
-    return PromQLError(message)
+def is_vector(node: object) -> TypeGuard[VectorNode]:
+    return hasattr(node, "vector")
+
+
+def is_scalar(node: object) -> TypeGuard[ScalarNode]:
+    return hasattr(node, "scalar")

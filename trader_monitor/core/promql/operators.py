@@ -139,8 +139,8 @@ class VectorMatcher:
         found = [
             (row, other, key)
             for row, labels in enumerate(many)
-            if (key := keys.get(signature(labels))) is not None
-            for other in rows[key]
+            for key in (keys.get(signature(labels), -1),)
+            for other in rows.get(key, ())
         ]
         labels, places = unique(tuple(self._result(many[row], one[other]) for row, other, _ in found))
         pair_keys = [key for _, _, key in found]

@@ -12,7 +12,7 @@ from trader_monitor.core.matcher import Matcher
 from trader_monitor.core.promql.compiler import LOOKBACK_MS, parse
 from trader_monitor.core.promql.errors import PromQLError
 from trader_monitor.core.promql.frame import Bools, Context, Frame, LabelSets
-from trader_monitor.core.promql.nodes import Text
+from trader_monitor.core.promql.nodes import Text, is_scalar, is_vector
 from trader_monitor.core.promql.selectors import RangeSelector, Subquery
 from trader_monitor.core.series import Floats, Source, Times
 
@@ -91,7 +91,7 @@ class Plan:
             return "string"
         if isinstance(root, RangeSelector | Subquery):
             return "matrix"
-        return "vector" if hasattr(root, "vector") else "scalar"
+        return "vector" if is_vector(root) else "scalar"
 
     def evaluate(
         self,
@@ -116,11 +116,11 @@ class Plan:
         ctx = Context(source, times, start, end, lookback_ms, default_step_ms, max_cells, checkpoint)
         root = self._root
         with np.errstate(all="ignore"):
-            if hasattr(root, "vector"):
+            if is_vector(root):
                 frame: Frame = root.vector(ctx)
                 order = None if frame.order is None else tuple(frame.order.tolist())
                 return Matrix("vector", times, frame.labels, frame.values, frame.present, order)
-            if hasattr(root, "scalar"):
+            if is_scalar(root):
                 values = np.broadcast_to(root.scalar(ctx), (1, len(times)))
                 return Matrix("scalar", times, ((),), values, np.ones(values.shape, np.bool_))
         raise PromQLError(

@@ -6,12 +6,12 @@ Each takes the windows and its scalar parameters, and returns the values and whe
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from trader_monitor.core.promql.errors import PromQLError
-from trader_monitor.core.promql.frame import Bools
+from trader_monitor.core.promql.frame import Bools, Ints
 from trader_monitor.core.promql.kahan import exact_mean
 from trader_monitor.core.promql.selectors import Windows
 from trader_monitor.core.promql.windows import ends_of, fold, quantiles_of_rows, sorted_windows, sums
@@ -104,7 +104,7 @@ def _pairs(differs: Callable[[Floats, Floats], Bools]) -> Callable[[Windows], An
 
 
 def _differ(a: Floats, b: Floats) -> Bools:
-    return (a != b) & ~(np.isnan(a) & np.isnan(b))
+    return np.not_equal(a, b) & ~(np.isnan(a) & np.isnan(b))
 
 
 def _sample(place: int) -> Callable[[Windows], Answer]:
@@ -172,12 +172,15 @@ def _avg(w: Windows) -> Answer:
 
 
 def _stdvar(w: Windows) -> Answer:
-    mean = _mean(w).ravel()
+    # From the first sample of each window, so that equal values have no deviation at all.
+    first = w.v[ends_of(w)[0]].ravel() if len(w.v) else np.zeros(w.lo.size)
+    n = np.maximum(w.counts, 1)
+    mean = (sums(w, lambda at, rows: w.v[at] - first[rows])[0] / n).ravel()
 
-    def squared(at: np.ndarray, rows: object) -> Floats:
-        return np.square(w.v[at] - mean[rows])  # type: ignore[call-overload,no-any-return]
+    def squared(at: Ints, rows: Any) -> Floats:
+        return np.square(np.subtract(w.v[at] - first[rows], mean[rows]))
 
-    return sums(w, squared)[0] / np.maximum(w.counts, 1), w.counts > 0
+    return sums(w, squared)[0] / n, w.counts > 0
 
 
 def _stddev(w: Windows) -> Answer:
@@ -198,10 +201,12 @@ def _mad(w: Windows) -> Answer:
     out = np.zeros(w.lo.size)
     for piece, rows, counts in sorted_windows(w):
         half = np.full(len(rows), 0.5)
+        within = np.arange(rows.shape[1]) < counts[:, None]
         deviations = np.abs(rows - quantiles_of_rows(rows, counts, half)[:, None])
-        deviations[np.arange(rows.shape[1]) >= counts[:, None]] = np.inf
+        deviations[~within] = np.inf
         deviations.sort(axis=1)
-        out[piece] = quantiles_of_rows(deviations, counts, half)
+        unknown = (np.isnan(rows) & within).any(axis=1)
+        out[piece] = np.where(unknown, np.nan, quantiles_of_rows(deviations, counts, half))
     return out.reshape(w.lo.shape), w.counts > 0
 
 
@@ -211,8 +216,8 @@ def _regression(w: Windows, origin_ms: Floats) -> tuple[Floats, Floats, Bools]:
     origin = np.broadcast_to(origin_ms, w.lo.shape).ravel()
     n = np.maximum(w.counts, 1)
 
-    def x(at: np.ndarray, rows: object) -> Floats:
-        return (w.t[at] - origin[rows]) / 1000.0  # type: ignore[call-overload,no-any-return]
+    def x(at: Ints, rows: Any) -> Floats:
+        return np.asarray((w.t[at] - origin[rows]) / 1000.0, np.float64)
 
     sum_x, sum_y, sum_xy, sum_xx = sums(
         w,
@@ -235,7 +240,7 @@ def _regression(w: Windows, origin_ms: Floats) -> tuple[Floats, Floats, Bools]:
 
 
 def _deriv(w: Windows) -> Answer:
-    first = w.t[ends_of(w)[0]] if len(w.t) else np.zeros(w.lo.shape)
+    first = w.t[ends_of(w)[0]].astype(np.float64) if len(w.t) else np.zeros(w.lo.shape)
     slope, _, present = _regression(w, first)
     return slope, present
 
