@@ -316,7 +316,8 @@ class AlertChanged(Own, frozen=True, kw_only=True, tag="alert_changed"):
     `fingerprint` is the hash of `labels` (alertname and severity included). `transition` counts the episode's
     transitions upward without end, so that (fingerprint, transition) names one notice due. `mono` is the
     monotonic time at which the present condition began; `cleared_mono` that at which it ceased, while
-    `keep_firing_for` runs.
+    `keep_firing_for` runs. `fired_transition` is the number of the newest firing, of an earlier episode too: what
+    a channel that was out of reach has still to be told.
     """
 
     fingerprint: str
@@ -334,6 +335,7 @@ class AlertChanged(Own, frozen=True, kw_only=True, tag="alert_changed"):
     resolved_at: float | None = None
     resolved_value: float | None = None
     cleared_mono: float | None = None
+    fired_transition: int = 0
     runbook: str | None = None
     reason: str = ""
 

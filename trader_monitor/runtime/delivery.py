@@ -1,0 +1,73 @@
+"""Delivery: one notice through one channel, within a deadline, and every way of failing in one exception."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import msgspec
+import structlog
+from msgspec.structs import replace
+
+from trader_monitor.config.values import Secret
+from trader_monitor.core.alerts.notice import Notice
+from trader_monitor.core.alerts.template import harmless
+from trader_monitor.runtime.registry import DeliveryError
+
+if TYPE_CHECKING:
+    from trader_monitor.config.tables import ChannelTable
+    from trader_monitor.runtime.env import Env
+
+__all__ = ["DEADLINE", "deliver", "page_url", "redacted"]
+
+DEADLINE = 10.0
+"""Seconds for one attempt, name resolution included."""
+_MAX_TEXT = 300
+
+log = structlog.get_logger(__name__)
+
+
+async def deliver(env: Env, table: ChannelTable, notice: Notice) -> str:
+    """The channel's receipt. Raises DeliveryError, whatever it was, with no secret in its message."""
+    try:
+        with anyio.fail_after(DEADLINE):
+            receipt = await table.plugin.call(table.options, env, replace(notice, external_url=page_url(env)))
+    except DeliveryError as error:
+        raise DeliveryError(
+            redacted(str(error), table.options), permanent=error.permanent, retry_after=error.retry_after
+        ) from None
+    except TimeoutError:
+        raise DeliveryError(f"no answer within {DEADLINE:g} s") from None
+    except Exception as error:
+        log.error("a channel raised what it should not", channel=table.name, error=type(error).__name__)
+        raise DeliveryError(redacted(f"{type(error).__name__}: {error}", table.options)) from None
+    return redacted(str(receipt or ""), table.options)
+
+
+def page_url(env: Env) -> str:
+    """Where the page can be opened; a wildcard address is shown as this host's name."""
+    listen = env.config().http.listen
+    if listen.host in {"0.0.0.0", "::"}:
+        listen = listen._replace(host=socket.gethostname())
+    return f"http://{listen}"
+
+
+def redacted(text: str, options: msgspec.Struct) -> str:
+    """The text with every secret of the options taken out, shortened, and without control characters."""
+    for secret in _secrets(options):
+        text = text.replace(secret, "[redacted]")
+    text = harmless(text)
+    return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"
+
+
+def _secrets(value: Any) -> list[str]:
+    if isinstance(value, Secret):
+        return [value.reveal()]
+    if isinstance(value, msgspec.Struct):
+        return [secret for name in value.__struct_fields__ for secret in _secrets(getattr(value, name))]
+    if isinstance(value, dict):
+        return [secret for one in value.values() for secret in _secrets(one)]
+    if isinstance(value, tuple | list):
+        return [secret for one in value for secret in _secrets(one)]
+    return []
