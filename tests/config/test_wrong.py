@@ -305,7 +305,7 @@ def test_refused(text: str, wanted: list[str] | None, registry: Registry) -> Non
 RULES = [
     ("a rule on a function that does not exist", 'expr = "summ(up)"', "expr", "summ"),
     ("a rule that does not parse", 'expr = "sum("', "expr", "sum("),
-    ("a rule on an empty expression", 'expr = ""', "expr", "empty"),
+    ("a rule on an empty expression", 'expr = ""', "expr", "no expression"),
     ("a rule that clears by what does not parse", 'expr = "up"\nclear = "up =="', "clear", "up =="),
     ("a rule that is no vector", 'expr = "1"', "expr", "vector"),
     ("a summary that reaches into an object", 'expr = "up"\nsummary = "{x.__class__}"', "summary", "__class__"),

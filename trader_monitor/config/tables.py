@@ -124,7 +124,7 @@ class ChannelTable(Struct, frozen=True, kw_only=True):
 class RuleTable(Struct, frozen=True, kw_only=True):
     """`[rules.NAME]` as it is written; `enabled = false` takes one out, a builtin one too."""
 
-    expr: Annotated[str, Meta(min_length=1)]
+    expr: str
     for_: Delay = field(default=Duration(0.0), name="for")
     keep_firing_for: Delay = Duration(0.0)
     clear: str | None = None
