@@ -6,6 +6,7 @@ import ctypes
 import os
 import time
 from collections.abc import Iterator
+from functools import cache
 from weakref import WeakKeyDictionary
 
 import psutil
@@ -75,9 +76,14 @@ def _steps(clock: Clock) -> Iterator[Reading]:
     yield STEPS(seen.steps)
 
 
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
 def _kernel() -> Iterator[Reading]:
     timex = _Timex()
-    state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex))
+    state = _libc().adjtimex(ctypes.byref(timex))
     if state < 0:
         if ctypes.get_errno() in {1, 38}:  # a sandbox that forbids the call: nothing is known
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import psutil
@@ -39,7 +40,7 @@ def _read() -> Iterator[Reading]:
     _last.update(times)
     for mode, seconds in times.items():
         yield SECONDS(seconds, mode=mode)
-    yield COUNT(psutil.cpu_count() or 1)
+    yield COUNT(os.cpu_count() or 1)
     total = sum(spent.values())
     if total > 0:
         for mode, seconds in spent.items():

@@ -20,7 +20,12 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @collector("descriptors", Options)
-def descriptors(options: Options, env: Env) -> list[Reading]:
+async def descriptors(options: Options, env: Env) -> list[Reading]:
     """File descriptors of the whole host: allocated, allowed and the share."""
-    allocated, _, allowed = map(int, Path("/proc/sys/fs/file-nr").read_text().split())
+    allocated, allowed = _read()
     return [OPEN(allocated), MAX(allowed), USAGE(allocated / allowed)]
+
+
+def _read() -> tuple[int, int]:
+    allocated, _, allowed = map(int, Path("/proc/sys/fs/file-nr").read_text().split())
+    return allocated, allowed

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 import aiohttp
+import anyio
 from anyio import to_thread
 from msgspec import Struct, field
 from yarl import URL
@@ -22,7 +24,10 @@ SAMPLES = gauge("scrape_samples_scraped", "Samples that the target exposed.")
 
 OPENMETRICS = "application/openmetrics-text"
 ACCEPT = f"{OPENMETRICS};version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.6,*/*;q=0.1"
-RESERVED = frozenset({UP.name, DURATION.name, SAMPLES.name, "collector_up", "collector_duration_seconds"})
+UNTIMED = aiohttp.ClientTimeout(total=None)
+MARGIN_SECONDS = 0.25
+"""Kept back from the caller's deadline, so that a target that hangs is recorded as down before it."""
+BARE_COUNTER = re.compile(r"^#[ \t]+TYPE[ \t]+(\S+)(?<!_total)[ \t]+counter[ \t]*$", re.MULTILINE)
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,12 +55,14 @@ async def scrape(options: Options, env: Env) -> list[Reading]:
     began = time.monotonic()
     readings: list[Reading] = []
     problem = ""
+    left = anyio.current_effective_deadline() - anyio.current_time()
     try:
-        body, openmetrics = await _fetch(options, env)
-        readings = await to_thread.run_sync(
-            lambda: list(_parsed(body, openmetrics, options, target)), abandon_on_cancel=True
-        )
-    except (Refused, aiohttp.ClientError, OSError, ValueError) as error:
+        with anyio.fail_after(left - min(MARGIN_SECONDS, left / 10)):
+            body, openmetrics = await _fetch(options, env)
+        readings = await to_thread.run_sync(_parsed, body, openmetrics, options, target, abandon_on_cancel=True)
+    except TimeoutError:
+        problem = f"{options.url}: no whole answer in time"
+    except (Refused, aiohttp.ClientError, OSError, UnicodeDecodeError) as error:
         problem = f"{options.url}: {str(error) or type(error).__name__}"
     own = [
         UP(float(not problem), **target),
@@ -77,7 +84,7 @@ async def _fetch(options: Options, env: Env) -> tuple[str, bool]:
     headers = {"Accept": ACCEPT}
     if options.token is not None:
         headers["Authorization"] = f"Bearer {options.token.reveal()}"
-    async with env.http().get(options.url, headers=headers, allow_redirects=False) as answer:
+    async with env.http().get(options.url, headers=headers, allow_redirects=False, timeout=UNTIMED) as answer:
         if answer.status != 200:
             raise Refused(f"status {answer.status}, wanted 200")
         chunks: list[bytes] = []
@@ -90,38 +97,40 @@ async def _fetch(options: Options, env: Env) -> tuple[str, bool]:
         return b"".join(chunks).decode("utf-8"), answer.content_type == OPENMETRICS
 
 
-def _parsed(body: str, openmetrics: bool, options: Options, target: Mapping[str, str]) -> Iterator[Reading]:
-    """Every sample, with its family's kind. Raises Refused or ValueError; runs in a thread."""
-    # Imported here: it costs every other daemon a megabyte.
-    from prometheus_client.openmetrics import parser as openmetrics_parser
-    from prometheus_client.parser import text_string_to_metric_families
+def _parsed(body: str, openmetrics: bool, options: Options, target: Mapping[str, str]) -> list[Reading]:
+    """Every sample; runs in a thread. Raises Refused, whatever the parser stumbled over."""
+    try:
+        return list(_readings(body, openmetrics, options, target))
+    except Refused:
+        raise
+    except Exception as error:
+        raise Refused(f"not in the format that it claims: {error}") from error
 
-    families = (
-        openmetrics_parser.text_string_to_metric_families(body) if openmetrics else text_string_to_metric_families(body)
-    )
+
+def _readings(body: str, openmetrics: bool, options: Options, target: Mapping[str, str]) -> Iterator[Reading]:
+    """Every sample with its family's kind."""
+    # Imported here: it costs every daemon that scrapes nothing a megabyte.
+    import prometheus_client.openmetrics.parser as newer
+    import prometheus_client.parser as older
+
+    parse: Any = newer.text_string_to_metric_families if openmetrics else older.text_string_to_metric_families
+    # prometheus_client gives every counter of the text format the name that OpenMetrics wants; the target did not.
+    bare: frozenset[str] = frozenset() if openmetrics else frozenset(BARE_COUNTER.findall(body))
     count = 0
-    for family in families:
-        name, kind = family.name, cast(MetricKind, family.type)
-        if kind not in get_args(MetricKind):
-            kind = "unknown"
-        if kind == "counter" and not openmetrics:
-            name = _counter_name(name, [sample.name for sample in family.samples])
-        elif kind == "counter":
-            name += "_total"
-        metric = Metric(name, kind, family.documentation)
+    for family in parse(body):
+        kind = cast(MetricKind, family.type if family.type in get_args(MetricKind) else "unknown")
+        renamed = kind == "counter" and family.name in bare
+        suffix = "_total" if kind == "counter" and not renamed else ""
+        metric = Metric(family.name + suffix, kind, family.documentation)
         for sample in family.samples:
             count += 1
             if count > options.max_samples:
                 raise Refused(f"more than {options.max_samples} samples")
             if len(sample.labels) + len(target) > options.max_labels:
                 raise Refused(f"{sample.name} has more than {options.max_labels} labels")
-            if sample.name not in RESERVED and isinstance(sample.value, int | float):
-                yield Reading(sample.name, _merged(sample.labels, target, options.honor_labels), sample.value, metric)
-
-
-def _counter_name(family: str, samples: list[str]) -> str:
-    """prometheus_client takes `_total` off a counter's family; the metric is known by its samples' name."""
-    return f"{family}_total" if f"{family}_total" in samples else family
+            if isinstance(sample.value, int | float):  # a native histogram's is neither
+                name = sample.name.removesuffix("_total") if renamed else sample.name
+                yield Reading(name, _merged(sample.labels, target, options.honor_labels), sample.value, metric)
 
 
 def _merged(own: Mapping[str, str], target: Mapping[str, str], honor: bool) -> dict[str, str]:

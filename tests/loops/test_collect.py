@@ -1,0 +1,171 @@
+"""The collector's loop: its instants, its failures, and the end of series."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import anyio
+from aiohttp import web
+from msgspec import Struct
+
+from tests.plugins.house import house, running, server, until
+from trader_monitor.core.facts import Samples
+from trader_monitor.core.series import is_stale
+from trader_monitor.loops.collect import collect
+from trader_monitor.plugins.collectors.scrape import Options as ScrapeOptions
+from trader_monitor.plugins.collectors.scrape import scrape
+from trader_monitor.runtime.clock import ManualClock
+from trader_monitor.runtime.readings import Partial, Reading, counter, gauge
+from trader_monitor.runtime.registry import Plugin
+
+DEPTH = gauge("depth", "How deep.")
+
+
+class Nothing(Struct, frozen=True):
+    pass
+
+
+def tables(function: Callable[..., Any], *, every: float = 15.0, timeout: float = 10.0, options: Any = None) -> Any:
+    plugin = Plugin("collector", "it", type(options or Nothing()), function)
+    table = SimpleNamespace(name="it", plugin=plugin, every=every, timeout=timeout, options=options or Nothing())
+    return SimpleNamespace(collectors={"it": table}, checks={}, actions={})
+
+
+def values(samples: Samples) -> dict[str, float]:
+    return {dict(labels)["__name__"]: value for labels, value in zip(samples.labels, samples.values, strict=True)}
+
+
+async def test_the_instants_do_not_drift_however_long_a_collection_takes() -> None:
+    clock = ManualClock(mono=0.0)
+
+    async def slow(options: Any, env: Any) -> list[Reading]:
+        await clock.sleep(4)
+        return [DEPTH(1)]
+
+    async with house(tables(slow), clock) as env, running(collect(env, "it")):
+        await clock.advance(80)
+        rounds = [fact for fact in env.journal.facts if isinstance(fact, Samples)]
+        began = [fact.at - rounds[0].at for fact in rounds]
+    assert began == [0, 15, 30, 45, 60, 75][: len(began)]
+    assert len(began) >= 5
+    assert values(rounds[0])["collector_duration_seconds"] == 4
+
+
+async def test_instants_that_a_long_collection_missed_are_left_out_and_counted() -> None:
+    clock = ManualClock(mono=0.0)
+
+    async def slow(options: Any, env: Any) -> list[Reading]:
+        await clock.sleep(7)
+        return []
+
+    async with house(tables(slow, every=2.0, timeout=30.0), clock) as env, running(collect(env, "it")):
+        await clock.advance(26)
+        began = [fact.at for fact in env.journal.facts]
+        missed = env.meters.get("monitor_collections_missed_total", collector="it")
+    assert [b - a for a, b in itertools.pairwise(began)] == [8, 8]
+    assert missed >= 6
+
+
+async def test_a_failing_collector_is_a_metric_and_goes_on() -> None:
+    clock = ManualClock()
+    turns = iter([[DEPTH(1)], RuntimeError("no such sensor"), [DEPTH(2)]])
+
+    async def moody(options: Any, env: Any) -> list[Reading]:
+        turn = next(turns)
+        if isinstance(turn, Exception):
+            raise turn
+        return turn
+
+    async with house(tables(moody), clock) as env, running(collect(env, "it")):
+        await clock.advance(32)
+        good, bad, again = [values(fact) for fact in env.journal.facts]
+        assert env.meters.get("monitor_collections_failed_total", collector="it") == 1
+    assert (good["collector_up"], bad["collector_up"], again["collector_up"]) == (1, 0, 1)
+    assert good["depth"] == 1
+    assert is_stale(bad["depth"]), "a collector that fails has nothing to say, and its series end"
+    assert again["depth"] == 2
+
+
+async def test_what_a_partly_failed_collection_knows_is_kept() -> None:
+    async def partly(options: Any, env: Any) -> list[Reading]:
+        raise Partial("one of two disks", [DEPTH(3)])
+
+    async with house(tables(partly)) as env, running(collect(env, "it")):
+        fact = await env.journal.want(lambda fact: True)
+    assert values(fact) == {"depth": 3, "collector_up": 0} | {
+        "collector_duration_seconds": values(fact)["collector_duration_seconds"]
+    }
+
+
+async def test_a_collector_that_hangs_meets_its_deadline() -> None:
+    async def hang(options: Any, env: Any) -> list[Reading]:
+        await anyio.sleep_forever()
+        return []
+
+    async with house(tables(hang, timeout=0.05)) as env, running(collect(env, "it")):
+        fact = await env.journal.want(lambda fact: True, within=3)
+    assert values(fact)["collector_up"] == 0
+
+
+async def test_kinds_are_told_when_new_and_when_changed() -> None:
+    clock = ManualClock()
+    turns = iter([[gauge("a", "One.")(1)], [gauge("a", "One.")(1)], [counter("a", "Two.")(1)]])
+
+    async def changing(options: Any, env: Any) -> list[Reading]:
+        return next(turns)
+
+    async with house(tables(changing), clock) as env, running(collect(env, "it")):
+        await clock.advance(32)
+        first, second, third = [fact.kinds for fact in env.journal.facts]
+    assert first["a"] == ("gauge", "One.")
+    assert set(first) == {"a", "collector_up", "collector_duration_seconds"}
+    assert second == {}
+    assert third == {"a": ("counter", "Two.")}
+
+
+async def test_names_that_prometheus_refuses_and_label_sets_twice_are_left_out_and_counted() -> None:
+    async def odd(options: Any, env: Any) -> list[Reading]:
+        return [
+            Reading("ok", {"a": "1", "empty": ""}, 1),
+            Reading("ok", {"a": "1"}, 2),
+            Reading("not-ok", {}, 3),
+            Reading("ok", {"not-ok": "1"}, 4),
+            Reading("ok", {"__name__": "x"}, 5),
+            Reading("", {}, 6),
+        ]
+
+    async with house(tables(odd)) as env, running(collect(env, "it")):
+        fact = await env.journal.want(lambda fact: True)
+        await until(lambda: env.meters.get("monitor_readings_refused_total", collector="it") == 5)
+    assert [v for labels, v in zip(fact.labels, fact.values, strict=True) if ("__name__", "ok") in labels] == [1]
+
+
+async def test_series_and_targets_that_vanish_get_the_staleness_marker() -> None:
+    clock = ManualClock()
+    bodies = iter([(200, 'a{x="1"} 1\na{x="2"} 2\n'), (200, 'a{x="1"} 1\n'), (500, "")])
+
+    async def answer(_: web.Request) -> web.Response:
+        status, body = next(bodies)
+        return web.Response(status=status, text=body)
+
+    async with server(answer) as url:
+        config = tables(scrape, options=ScrapeOptions(url=url))
+        async with house(config, clock) as env, running(collect(env, "it")):
+            for wanted in (1, 2, 3):
+                await clock.advance(15)
+                await until(lambda wanted=wanted: len(env.journal.facts) >= wanted)
+            _, second, third = env.journal.facts
+    marks = {
+        dict(labels).get("x"): is_stale(v)
+        for labels, v in zip(second.labels, second.values, strict=True)
+        if ("__name__", "a") in labels
+    }
+    assert marks == {"1": False, "2": True}
+    assert is_stale(values(third)["a"])
+    assert values(third)["up"] == 0
+    assert sum(dict(labels)["__name__"] == "a" for labels in third.labels) == 1, (
+        "what is stale already is not marked again"
+    )

@@ -1,0 +1,174 @@
+"""A house of tiny parts for plugins and loops: the real clock, meters, series and HTTP session, a journal in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from trader_monitor.core.facts import ActionStep, CheckResult, Fact, Heartbeat, Samples
+from trader_monitor.core.series import SeriesStore
+from trader_monitor.runtime.clock import Clock, SystemClock
+from trader_monitor.runtime.env import Env
+from trader_monitor.runtime.meters import Meters
+from trader_monitor.runtime.progress import Progress
+from trader_monitor.runtime.registry import Plugin
+
+
+class TinyBoard:
+    """The parts of the board that collecting, checking and recovering read, folded in the obvious way."""
+
+    def __init__(self) -> None:
+        self.series = SeriesStore()
+        self.checks: dict[str, CheckResult] = {}
+        self.incidents: dict[str, tuple[ActionStep, ...]] = {}
+        self.steps: deque[ActionStep] = deque(maxlen=1000)
+        self.heartbeats: dict[str, Heartbeat] = {}
+
+    def fold(self, fact: Fact) -> None:
+        match fact:
+            case Samples():
+                sids = [self.series.intern(labels) for labels in fact.labels]
+                self.series.append_many(sids, round(fact.at * 1000), fact.values)
+                for name, (kind, help) in fact.kinds.items():
+                    self.series.describe(name, kind, help)
+            case CheckResult():
+                self.checks[fact.check] = fact
+            case ActionStep():
+                self.steps.append(fact)
+                before = self.incidents.get(fact.check, ())
+                same = before and before[0].incident == fact.incident
+                self.incidents[fact.check] = (*before, fact) if same else (fact,)
+            case Heartbeat():
+                self.heartbeats[fact.source] = fact
+
+
+class Wake:
+    """Set by facts of its types; a wait takes it back."""
+
+    def __init__(self) -> None:
+        self.event = asyncio.Event()
+
+    async def wait(self) -> None:
+        await self.event.wait()
+        self.event.clear()
+
+
+class TinyJournal:
+    """Records into memory, and lets a test wait for the fact that it wants."""
+
+    degraded: str | None = None
+    seq = 0
+
+    def __init__(self) -> None:
+        self.board = TinyBoard()
+        self.facts: list[Any] = []
+        self._wakes: list[tuple[tuple[type, ...], Wake]] = []
+        self._news = asyncio.Event()
+
+    async def record(self, facts: Sequence[Fact]) -> None:
+        await asyncio.sleep(0)
+        for fact in facts:
+            self.board.fold(fact)
+            self.facts.append(fact)
+            for types, wake in self._wakes:
+                if isinstance(fact, types):
+                    wake.event.set()
+        self._news.set()
+
+    def wake_on(self, *types: type) -> Wake:
+        wake = Wake()
+        self._wakes.append((types, wake))
+        return wake
+
+    async def want(self, wanted: Callable[[Any], object], *, within: float = 10.0) -> Any:
+        """The first recorded fact that is wanted; AssertionError with what came instead."""
+        try:
+            async with asyncio.timeout(within):
+                while True:
+                    self._news.clear()
+                    for fact in self.facts:
+                        if wanted(fact):
+                            return fact
+                    await self._news.wait()
+        except TimeoutError:
+            raise AssertionError(f"not within {within} s; came {self.facts[-5:]}") from None
+
+
+def plugin(kind: str, name: str) -> Plugin:
+    """One of our own plugins, without loading the others."""
+    module = importlib.import_module(f"trader_monitor.plugins.{kind}s.{name}")
+    return next(
+        found for value in vars(module).values() if (found := getattr(value, "__trader_monitor_plugin__", None))
+    )
+
+
+@asynccontextmanager
+async def house(config: Any = None, clock: Clock | None = None, **parts: Any) -> AsyncIterator[Any]:
+    """An Env over the tiny parts; its HTTP session is closed at the end."""
+    clock = clock or SystemClock()
+    session = aiohttp.ClientSession()
+    config = config or SimpleNamespace(collectors={}, checks={}, actions={})
+    given: dict[str, Any] = {
+        "clock": clock,
+        "journal": TinyJournal(),
+        "history": None,
+        "meters": Meters(),
+        "progress": Progress(clock),
+        "began": clock.now(),
+        "config": lambda: config,
+        "config_path": Path("config.toml"),
+        "http": lambda: session,
+        "children": lambda: (),
+        "ready": lambda: (),
+        "reload": None,
+        **parts,
+    }
+    async with session:
+        yield Env(**given)
+
+
+@asynccontextmanager
+async def server(handle: Callable[[web.Request], Awaitable[web.StreamResponse]], **how: Any) -> AsyncIterator[str]:
+    """An HTTP server on a free port of the loopback; every path goes to `handle`. Gives its address."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handle)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, **how)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def running(*loops: Awaitable[None]) -> AsyncIterator[list[asyncio.Task[None]]]:
+    """The loops as tasks, cancelled at the end; one that died by itself raises."""
+    tasks = [asyncio.ensure_future(loop) for loop in loops]
+    try:
+        yield tasks  # type: ignore[misc]
+    finally:
+        for task in tasks:
+            task.cancel()
+        for ended in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(ended, Exception):
+                raise ended
+
+
+async def until(wanted: Callable[[], object], *, within: float = 10.0) -> None:
+    """Waits until the condition holds; AssertionError when it does not in time."""
+    try:
+        async with asyncio.timeout(within):
+            while not wanted():  # noqa: ASYNC110 (the condition has no event of its own)
+                await asyncio.sleep(0.005)
+    except TimeoutError:
+        raise AssertionError(f"the condition does not hold within {within} s") from None

@@ -1,0 +1,168 @@
+"""Scraping: what real expositions hold, and what a bad target may do."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import math
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from tests.plugins.house import house, server
+from trader_monitor.plugins.collectors.scrape import Options, scrape
+from trader_monitor.runtime.readings import Partial, Reading
+
+TEXT = """\
+# HELP requests_total Requests "so far".
+# TYPE requests_total counter
+requests_total{code="200",path="/a\\"b\\\\c\\nd"} 1027 1395066363000
+requests_total{code="400"} 3
+# TYPE bare counter
+bare 5
+# TYPE temp gauge
+temp{x="nan"} NaN
+temp{x="inf"} +Inf
+temp{x="-inf"} -Inf
+untyped_thing 1.5e-7
+# TYPE lat histogram
+lat_bucket{le="0.1"} 2
+lat_bucket{le="+Inf"} 3
+lat_sum 0.7
+lat_count 3
+"""
+
+OM = "application/openmetrics-text"
+OPENMETRICS = """\
+# TYPE hits counter
+# HELP hits Hits.
+hits_total{a="1"} 7.0 # {trace_id="x"} 1.0
+hits_created{a="1"} 1520872607.123
+# TYPE build info
+build_info{version="1"} 1
+# EOF
+"""
+
+
+def page(body: str | bytes, **how: Any) -> Any:
+    async def answer(_: web.Request) -> web.Response:
+        raw = body if isinstance(body, bytes) else body.encode()
+        how.setdefault("headers", {"Content-Type": "text/plain; version=0.0.4"})
+        return web.Response(body=raw, **how)
+
+    return answer
+
+
+def keyed(readings: list[Reading]) -> dict[tuple[str, ...], float]:
+    return {(r.name, *(v for k, v in sorted(r.labels.items()) if k != "instance")): r.value for r in readings}
+
+
+async def test_the_text_format_with_its_escapes_nan_and_infinities() -> None:
+    async with house() as env, server(page(TEXT)) as url:
+        readings = await scrape(Options(url=url + "/metrics"), env)
+    seen = keyed(readings)
+    assert seen["up",] == 1
+    assert seen["requests_total", "200", '/a"b\\c\nd'] == 1027
+    assert seen["bare",] == 5, "a counter keeps the name that its target gave it"
+    assert math.isnan(seen["temp", "nan"])
+    assert seen["temp", "inf"] == math.inf
+    assert seen["temp", "-inf"] == -math.inf
+    assert seen["untyped_thing",] == 1.5e-7
+    assert seen["lat_bucket", "+Inf"] == 3
+    assert seen["scrape_samples_scraped",] == 11
+    kinds = {r.of.name: r.of.kind for r in readings if r.of}
+    assert kinds["requests_total"] == "counter"
+    assert kinds["bare"] == "counter"
+    assert kinds["temp"] == "gauge"
+    assert kinds["lat"] == "histogram"
+    assert kinds["untyped_thing"] == "unknown"
+    assert all(r.labels["instance"] == url.removeprefix("http://") for r in readings)
+
+
+async def test_openmetrics_is_asked_for_and_read() -> None:
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.headers["Accept"])
+        return web.Response(
+            body=OPENMETRICS.encode(),
+            headers={"Content-Type": "application/openmetrics-text; version=1.0.0; charset=utf-8"},
+        )
+
+    async with house() as env, server(answer) as url:
+        readings = await scrape(Options(url=url), env)
+    seen = keyed(readings)
+    assert "application/openmetrics-text" in asked[0]
+    assert seen["hits_total", "1"] == 7
+    assert seen["build_info", "1"] == 1
+    assert {r.of.name: r.of.kind for r in readings if r.of}["hits_total"] == "counter"
+
+
+CLASHES = [
+    ("the target's own label gives way", False, {"exported_instance": "theirs", "env": "desk"}),
+    ("the target's own label wins where that is wished", True, {"instance": "theirs", "env": "desk"}),
+]
+
+
+@pytest.mark.parametrize(("honor", "wanted"), [case[1:] for case in CLASHES], ids=[case[0] for case in CLASHES])
+async def test_labels_that_clash(honor: bool, wanted: dict[str, str]) -> None:
+    async with house() as env, server(page('a{instance="theirs"} 1\n')) as url:
+        readings = await scrape(Options(url=url, labels={"env": "desk"}, honor_labels=honor), env)
+    (reading,) = [r for r in readings if r.name == "a"]
+    assert wanted.items() <= reading.labels.items()
+
+
+REFUSED = [
+    ("another status", page(TEXT, status=503), {}, "status 503"),
+    ("a redirect, which is not followed", page("", status=302, headers={"Location": "/x"}), {}, "status 302"),
+    ("garbage", page("{{{ not metrics"), {}, "not in the format"),
+    ("HTML", page("<html><body>hello</body></html>"), {}, "not in the format"),
+    ("OpenMetrics without its end", page("a 1\n", headers={"Content-Type": OM}), {}, "not in the format"),
+    ("bytes that are not UTF-8", page(b"a\xff 1\n"), {}, "utf-8"),
+    ("too large a body", page("a 1\n" * 1000), {"max_body": 1000}, "larger than 1000"),
+    (
+        "a decompression bomb",
+        page(gzip.compress(b"\n" * 50_000_000), headers={"Content-Encoding": "gzip", "Content-Type": "text/plain"}),
+        {"max_body": 1 << 20},
+        "larger than",
+    ),
+    ("too many samples", page("".join(f"a{i} 1\n" for i in range(11))), {"max_samples": 10}, "more than 10 samples"),
+    ("too many labels", page('a{b="1",c="2"} 1\n'), {"max_labels": 2}, "more than 2 labels"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("answer", "options", "reason"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED]
+)
+async def test_a_bad_target_is_down_and_says_why(answer: Any, options: dict[str, Any], reason: str) -> None:
+    async with house() as env, server(answer) as url:
+        with pytest.raises(Partial, match=f"(?i){reason}") as caught:
+            await scrape(Options(url=url, **options), env)
+    assert keyed(list(caught.value.readings))["up",] == 0
+
+
+async def test_a_target_that_refuses_connections_is_down(unused_port: int) -> None:
+    async with house() as env:
+        with pytest.raises(Partial) as caught:
+            await scrape(Options(url=f"http://127.0.0.1:{unused_port}/metrics"), env)
+    assert keyed(list(caught.value.readings))["up",] == 0
+
+
+async def test_a_target_that_hangs_is_down_before_the_callers_deadline() -> None:
+    import anyio
+
+    released = asyncio.Event()
+
+    async def hang(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        await answer.write(b"a 1\n")
+        await released.wait()
+        return answer
+
+    async with house() as env, server(hang) as url:
+        with anyio.fail_after(0.4), pytest.raises(Partial, match="no whole answer in time") as caught:
+            await scrape(Options(url=url), env)
+        released.set()
+    assert keyed(list(caught.value.readings))["up",] == 0
