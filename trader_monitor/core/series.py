@@ -9,15 +9,15 @@ Time is int64 milliseconds, UTC. Values are float64 and may be NaN, infinite or 
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trader_monitor.core.facts import Labels
+from trader_monitor.core.head import Bounds, Head
 from trader_monitor.core.matcher import Matcher
+from trader_monitor.core.samples import NEVER, STALE, Floats, Source, Times, is_stale, stale_mask
 
 __all__ = [
     "NEVER",
@@ -32,31 +32,8 @@ __all__ = [
     "stale_mask",
 ]
 
-Times: TypeAlias = NDArray[np.int64]
-Floats: TypeAlias = NDArray[np.float64]
-
-STALE_BITS = 0x7FF0000000000002
-STALE: float = struct.unpack("<d", struct.pack("<Q", STALE_BITS))[0]
-"""The value that says "this series has ended here" (Prometheus's bits, distinct from any other NaN)."""
-
-NEVER = -(1 << 62)
-"""The time of a sample that there is not."""
-
-_DOUBLE = struct.Struct("<d")
-_STALE_BYTES = _DOUBLE.pack(STALE)
 _MAX_TOUCHED_TIMES = 1000
 _MAX_SELECTIONS = 4096
-_GROWTH = 4
-
-
-def is_stale(value: float) -> bool:
-    """Whether `value` is the staleness marker; an ordinary NaN is not."""
-    return value != value and _DOUBLE.pack(value) == _STALE_BYTES
-
-
-def stale_mask(values: Floats) -> NDArray[np.bool_]:
-    """Where `values` holds the staleness marker."""
-    return np.equal(np.ascontiguousarray(values).view(np.int64), STALE_BITS)
 
 
 class Metadata(NamedTuple):
@@ -72,40 +49,6 @@ class Touched(NamedTuple):
 
     sids: frozenset[int]
     times_ms: tuple[int, ...]
-
-
-class Source(Protocol):
-    """What an evaluation reads: the heads alone (`SeriesStore`), or heads and history together."""
-
-    @property
-    def generation(self) -> int:
-        """Grows when a series appears or goes: what was selected before may be incomplete."""
-
-    def select(self, matchers: tuple[Matcher, ...]) -> Times:
-        """The ids of all series that satisfy every matcher, ascending."""
-
-    def labels_of(self, sid: int) -> Labels: ...
-
-    def last(self, sids: Times, t_ms: int, lookback_ms: int) -> tuple[Times, Floats]:
-        """Each series' newest sample in (t - lookback, t]; the time is NEVER where it is stale or missing."""
-
-    def window(self, sid: int, t0_ms: int, t1_ms: int) -> tuple[Times, Floats]:
-        """The samples with t0 < t <= t1, ascending, staleness markers included; not to be written to."""
-
-
-class _Head:
-    """A series' window: samples [0, end) of `t` and `v`, of which the first `flushed` are on disk too."""
-
-    __slots__ = ("capacity", "dropped", "end", "flushed", "newest", "t", "v")
-
-    def __init__(self, capacity: int) -> None:
-        self.t: Times = np.empty(capacity, np.int64)
-        self.v: Floats = np.empty(capacity, np.float64)
-        self.capacity = capacity
-        self.end = 0
-        self.flushed = 0
-        self.newest = NEVER
-        self.dropped = False
 
 
 class SeriesStore:
@@ -127,11 +70,12 @@ class SeriesStore:
         """Series whose head holds more unflushed samples than it should: flush them first."""
         self.last_t: Times = np.full(64, NEVER, np.int64)
         self.last_v: Floats = np.full(64, np.nan)
-        self._bound = head
-        self._room = head + max(head // 4, 1)
+        self._bounds = Bounds(head)
+        self._longer: dict[int, Bounds] = {}
+        self._wanted: list[tuple[tuple[tuple[str, Callable[[str], bool]], ...], int]] = []
         self._ids: dict[Labels, int] = {}
         self._labels: list[Labels | None] = []
-        self._heads: list[_Head | None] = []
+        self._heads: list[Head | None] = []
         self._by_name: dict[str, list[int]] = {}
         self._selections: dict[tuple[Matcher, ...], _Selection] = {}
         self._touched: set[int] = set()
@@ -158,9 +102,10 @@ class SeriesStore:
         if sid == len(self.last_t):
             self.last_t = np.concatenate([self.last_t, np.full(sid, NEVER, np.int64)])
             self.last_v = np.concatenate([self.last_v, np.full(sid, np.nan)])
+        self._heads.append(Head(min(8, self._bounds.room)))
         self._labels.append(clean)
-        self._heads.append(_Head(min(8, self._room)))
         self._ids[clean] = sid
+        self._lengthen(sid, clean)
         self._by_name.setdefault(_name(clean), []).append(sid)
         self.generation += 1
         return sid
@@ -190,6 +135,7 @@ class SeriesStore:
             self._labels[sid] = None
             self._heads[sid] = None
             self.last_t[sid] = NEVER
+            self._longer.pop(sid, None)
             self._touched.discard(sid)
             self.crowded.discard(sid)
             name = _name(labels)
@@ -200,6 +146,26 @@ class SeriesStore:
                 del self._by_name[name]
             self._selections.clear()
             self.generation += 1
+
+    def keep(self, matchers: tuple[Matcher, ...], window_ms: int) -> None:
+        """Keeps the last `window_ms` of the series that match in memory (up to 65,536 samples of each).
+
+        For rules that look further back than a head reaches.
+        """
+        tests = tuple((m.name, m.predicate()) for m in matchers)
+        self._wanted.append((tests, window_ms))
+        for labels, sid in tuple(self._ids.items()):
+            self._lengthen(sid, labels)
+
+    def _lengthen(self, sid: int, labels: Labels) -> None:
+        if not self._wanted:
+            return
+        values = dict(labels)
+        for tests, window_ms in self._wanted:
+            if window_ms > self._longer.get(sid, self._bounds).window_ms and all(
+                test(values.get(name, "")) for name, test in tests
+            ):
+                self._longer[sid] = self._bounds._replace(window_ms=window_ms)
 
     # --- writing ----------------------------------------------------------------------------------------
 
@@ -249,14 +215,19 @@ class SeriesStore:
             return
         first = int(head.t[0]) if head.end else NEVER
         older = int(np.searchsorted(t, first)) if head.end else len(t)
-        older_t, older_v = t[max(0, older - self._bound) : older], v[max(0, older - self._bound) : older]
+        bounds = self._longer.get(sid, self._bounds)
+        start = max(0, older - bounds.samples)
+        if bounds.window_ms and older:
+            newest = head.newest if head.end else int(t[older - 1])
+            start = min(start, int(np.searchsorted(t, newest - bounds.window_ms)))
+        older_t, older_v = t[start:older], v[start:older]
         if not len(older_t):
             return
-        fresh = _rebuilt(
+        fresh = Head.of(
             np.concatenate([older_t, head.t[: head.end]]),
             np.concatenate([older_v, head.v[: head.end]]),
             flushed=len(older_t) + head.flushed,
-            dropped=head.dropped or older > self._bound,
+            dropped=head.dropped or start > 0,
         )
         self._put(sid, fresh)
 
@@ -268,32 +239,16 @@ class SeriesStore:
         self._touched_times.clear()
         return touched
 
-    def _make_room(self, sid: int, head: _Head) -> _Head:
+    def _make_room(self, sid: int, head: Head) -> Head:
         """A head with space at its end: larger while young, or without its oldest samples."""
-        drop = 0
-        capacity = min(head.capacity * 2, self._room)
-        if head.capacity >= self._room:
-            surplus = head.end - self._bound
-            if head.flushed >= surplus:
-                drop, capacity = surplus, self._room
-            elif head.capacity < self._bound * _GROWTH:
-                capacity = min(head.capacity * 2, self._bound * _GROWTH)
-                self.crowded.add(sid)
-            else:
-                drop, capacity = max(self._bound // 4, 1), head.capacity
-                self.lost += max(drop - head.flushed, 0)
-        fresh = _Head(capacity)
-        kept = head.end - drop
-        fresh.t[:kept] = head.t[drop : head.end]
-        fresh.v[:kept] = head.v[drop : head.end]
-        fresh.end = kept
-        fresh.flushed = max(head.flushed - drop, 0)
-        fresh.newest = head.newest
-        fresh.dropped = head.dropped or drop > 0
+        fresh, crowded, lost = head.roomier(self._longer.get(sid, self._bounds))
+        if crowded:
+            self.crowded.add(sid)
+        self.lost += lost
         self._heads[sid] = fresh
         return fresh
 
-    def _insert(self, sid: int, head: _Head, t_ms: int, value: float) -> bool:
+    def _insert(self, sid: int, head: Head, t_ms: int, value: float) -> bool:
         """A sample out of order, into a new head."""
         at = int(np.searchsorted(head.t[: head.end], t_ms))
         if at == 0 and head.dropped:
@@ -303,7 +258,7 @@ class SeriesStore:
             self.late += at < head.flushed
             return True
         self.late += at < head.flushed
-        fresh = _rebuilt(
+        fresh = Head.of(
             np.insert(head.t[: head.end], at, t_ms),
             np.insert(head.v[: head.end], at, value),
             flushed=head.flushed + (at < head.flushed),
@@ -312,7 +267,7 @@ class SeriesStore:
         self._put(sid, fresh)
         return True
 
-    def _put(self, sid: int, head: _Head) -> None:
+    def _put(self, sid: int, head: Head) -> None:
         self._heads[sid] = head
         self.last_t[sid] = head.newest
         self.last_v[sid] = head.v[head.end - 1]
@@ -389,48 +344,32 @@ class SeriesStore:
 class _Selection:
     """The answer to one selector, extended as series appear."""
 
-    __slots__ = ("_checks", "_exact", "_seen", "_sids")
+    __slots__ = ("_checks", "_exact", "_known")
 
     def __init__(self, matchers: tuple[Matcher, ...]) -> None:
         exact = [m.value for m in matchers if m.name == "__name__" and m.op == "=" and m.value]
         self._exact = exact[0] if exact else None
         self._checks: list[tuple[str, Callable[[str], bool]]] = [(m.name, m.predicate()) for m in matchers]
-        self._seen = 0
-        self._sids: Times = _EMPTY_T
+        self._known: tuple[int, Times] = (0, _EMPTY_T)
 
     def refreshed(self, by_name: dict[str, list[int]], labels: list[Labels | None]) -> Times:
-        candidates: Sequence[int]
-        if self._exact is None:
-            total = len(labels)
-            candidates = range(self._seen, total)
-        else:
-            named = by_name.get(self._exact, [])
-            total = len(named)
-            candidates = named[self._seen : total]
-        if not candidates:
-            return self._sids
+        """Replaces what is known in one go, so that two threads can only do the same work twice."""
+        seen, sids = self._known
+        total = len(labels) if self._exact is None else len(by_name.get(self._exact, ()))
+        if seen == total:
+            return sids
+        candidates = range(seen, total) if self._exact is None else by_name[self._exact][seen:total]
         fresh = [sid for sid in candidates if self._matches(labels[sid])]
-        self._seen = total
         if fresh:
-            self._sids = np.concatenate([self._sids, np.array(fresh, np.int64)])
-        return self._sids
+            sids = np.concatenate([sids, np.array(fresh, np.int64)])
+        self._known = (total, sids)
+        return sids
 
     def _matches(self, labels: Labels | None) -> bool:
         if labels is None:
             return False
         values = dict(labels)
         return all(check(values.get(name, "")) for name, check in self._checks)
-
-
-def _rebuilt(t: Times, v: Floats, *, flushed: int, dropped: bool) -> _Head:
-    head = _Head(max(8, len(t) + len(t) // 4))
-    head.t[: len(t)] = t
-    head.v[: len(t)] = v
-    head.end = len(t)
-    head.flushed = flushed
-    head.newest = int(t[-1])
-    head.dropped = dropped
-    return head
 
 
 def _name(labels: Labels) -> str:

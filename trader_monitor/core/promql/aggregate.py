@@ -13,7 +13,7 @@ from trader_monitor.core.promql.frame import Bools, Frame, Ints, LabelSets, Reme
 from trader_monitor.core.promql.kahan import grouped_mean, grouped_sum
 from trader_monitor.core.promql.numbers import shown
 from trader_monitor.core.promql.windows import quantiles_of_rows
-from trader_monitor.core.series import Floats
+from trader_monitor.core.samples import Floats
 
 __all__ = ["REDUCTIONS", "CountValues", "Extremes", "Grouping", "Quantile", "Reduction"]
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from trader_monitor.core.facts import Labels
 from trader_monitor.core.promql.errors import PromQLError
-from trader_monitor.core.series import Floats, Source, Times
+from trader_monitor.core.samples import Floats, Source, Times
 
 __all__ = [
     "Bools",

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from trader_monitor.core.series import Floats
+from trader_monitor.core.samples import Floats
 
 __all__ = ["CALENDAR", "ELEMENTWISE", "clamp", "clamp_max", "clamp_min", "round_to"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from trader_monitor.core.facts import Labels
 from trader_monitor.core.promql.frame import Bools, Frame, Ints, LabelSets, Remembered, without
 from trader_monitor.core.promql.numbers import parsed
-from trader_monitor.core.series import Floats
+from trader_monitor.core.samples import Floats
 
 __all__ = ["HistogramFraction", "HistogramQuantile"]
 

@@ -17,7 +17,7 @@ from trader_monitor.core.promql.operators import SetMatcher, VectorMatcher
 from trader_monitor.core.promql.range_functions import RangeFunction
 from trader_monitor.core.promql.relabel import natural_key
 from trader_monitor.core.promql.selectors import RangeSelector, Selector, Subquery, VectorNode
-from trader_monitor.core.series import NEVER, Floats
+from trader_monitor.core.samples import NEVER, Floats
 
 __all__ = ["RangeNode", "ScalarNode", "Text", "is_scalar", "is_vector", "matchers_of"]
 

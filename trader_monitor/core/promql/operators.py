@@ -21,7 +21,7 @@ from trader_monitor.core.promql.frame import (
     unique,
     without,
 )
-from trader_monitor.core.series import Floats
+from trader_monitor.core.samples import Floats
 
 __all__ = ["ARITHMETIC", "COMPARISON", "SETS", "Matching", "SetMatcher", "VectorMatcher"]
 

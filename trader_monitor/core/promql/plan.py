@@ -14,7 +14,7 @@ from trader_monitor.core.promql.errors import PromQLError
 from trader_monitor.core.promql.frame import Bools, Context, Frame, LabelSets
 from trader_monitor.core.promql.nodes import Text, is_scalar, is_vector
 from trader_monitor.core.promql.selectors import RangeSelector, Subquery
-from trader_monitor.core.series import Floats, Source, Times
+from trader_monitor.core.samples import Floats, Source, Times
 
 __all__ = ["Instant", "Matrix", "Plan", "compile"]
 

@@ -15,7 +15,7 @@ from trader_monitor.core.promql.frame import Bools, Ints
 from trader_monitor.core.promql.kahan import exact_mean
 from trader_monitor.core.promql.selectors import Windows
 from trader_monitor.core.promql.windows import ends_of, fold, quantiles_of_rows, sorted_windows, sums
-from trader_monitor.core.series import Floats
+from trader_monitor.core.samples import Floats
 
 __all__ = ["RANGE_FUNCTIONS", "RangeFunction"]
 
@@ -178,7 +178,7 @@ def _stdvar(w: Windows) -> Answer:
     mean = (sums(w, lambda at, rows: w.v[at] - first[rows])[0] / n).ravel()
 
     def squared(at: Ints, rows: Any) -> Floats:
-        return np.square(np.subtract(w.v[at] - first[rows], mean[rows]))
+        return np.asarray(np.square(w.v[at] - first[rows] - mean[rows]), np.float64)
 
     return sums(w, squared)[0] / n, w.counts > 0
 

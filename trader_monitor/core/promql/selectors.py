@@ -12,7 +12,7 @@ import numpy as np
 
 from trader_monitor.core.matcher import Matcher
 from trader_monitor.core.promql.frame import Bools, Context, Frame, Ints, LabelSets
-from trader_monitor.core.series import NEVER, Floats, Source, Times, stale_mask
+from trader_monitor.core.samples import NEVER, Floats, Source, Times, stale_mask
 
 __all__ = ["At", "RangeSelector", "Selector", "Subquery", "VectorNode", "Windows"]
 

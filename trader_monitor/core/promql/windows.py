@@ -11,7 +11,7 @@ import numpy as np
 from trader_monitor.core.promql.frame import Ints
 from trader_monitor.core.promql.kahan import Kahan
 from trader_monitor.core.promql.selectors import Windows
-from trader_monitor.core.series import Floats
+from trader_monitor.core.samples import Floats
 
 __all__ = ["Element", "ends_of", "fold", "quantiles_of_rows", "sorted_windows", "sums"]
 
