@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,24 +20,26 @@ from typing import NamedTuple, Protocol
 import structlog
 
 from trader_monitor.core.board import Board
-from trader_monitor.core.facts import AlertChanged, Event, Fact, Now, Samples
+from trader_monitor.core.facts import AlertChanged, Event, Fact, Now
 from trader_monitor.core.series import SeriesStore, Touched
 from trader_monitor.runtime.clock import Clock
 from trader_monitor.runtime.meters import Meters
-from trader_monitor.runtime.replay import Replayed, replay
-from trader_monitor.runtime.rows import Damaged, Pen, Row, encode
-from trader_monitor.runtime.store import Store, StoreBroken, is_corruption, open_read_only
+from trader_monitor.runtime.owed import Owed, without_samples
+from trader_monitor.runtime.publication import Publication, Wake
+from trader_monitor.runtime.replay import Replayed, replay_file
+from trader_monitor.runtime.rows import Damaged, Pen, Row, encode, size_of
+from trader_monitor.runtime.snapshot import snapshot
+from trader_monitor.runtime.store import Store, StoreBroken, is_corruption
 
 __all__ = ["Journal", "Judge", "Recorded", "StoreUnavailable", "Unjudged", "Wake", "open_journal"]
 
 QUEUE_BYTES = 32 << 20
-OWED_BYTES = 8 << 20
 STALL_SECONDS = 2.0
 _RETRY_FIRST, _RETRY_LAST = 0.1, 5.0
 _ROUNDS = 4
 _PROBE_BYTES = 64 << 10
 
-log = structlog.get_logger("journal")
+log = structlog.get_logger(__name__)
 
 
 class StoreUnavailable(Exception):
@@ -80,22 +81,6 @@ class Unjudged:
         return float("inf")
 
 
-class Wake:
-    """Remembers that facts of some types were published since the last wait."""
-
-    def __init__(self, types: frozenset[type[Fact]]) -> None:
-        self.types = types
-        self._event = asyncio.Event()
-
-    async def wait(self) -> None:
-        """Returns at once if such a fact was published since the last wait."""
-        await self._event.wait()
-        self._event.clear()
-
-    def set(self) -> None:
-        self._event.set()
-
-
 class _Batch:
     """A row on its way to the disk, and who waits for it."""
 
@@ -126,17 +111,19 @@ class Journal:
         """Failed commits that the board has heard of; `Store.failures` is what the writer knows."""
         self.degraded: str | None = None
         self.since_snapshot = replayed.facts
+        self.sealed = replayed.sealed
+        """The newest segment of ids that is known to be on disk."""
+        self.history_revision = 0
+        """Grows when the blocks on disk change."""
         self._max_series = replayed.board.series.max_series
         self._ahead: deque[_Batch] = deque()
         self._ahead_bytes = 0
-        self._owed: deque[Row] = deque()
-        self._owed_bytes = 0
+        self._owed = Owed()
         self._failing = False
         self._stalled = False
         self._tainted = False
         self._mending: asyncio.Task[None] | None = None
-        self._listeners: list[Callable[[Sequence[Fact]], None]] = []
-        self._wakes: weakref.WeakSet[Wake] = weakref.WeakSet()
+        self._publication = Publication()
         meters.set("monitor_store_degraded", 0.0)
 
     # --- recording ----------------------------------------------------------------------------------------
@@ -199,11 +186,14 @@ class Journal:
         except Exception as error:
             self._taint(f"a fact could not be folded: {error!r}")
             raise
-        return Row((*facts, *self._judged(now)), raws, now)
+        steps = [facts, *self._judged(now)]
+        if len(steps) == 1:
+            return Row(facts, raws, now)
+        return Row([fact for step in steps for fact in step], raws, now, tuple(map(len, steps)))
 
-    def _judged(self, now: Now) -> list[AlertChanged]:
-        """Verdicts on what was touched; an alert's own series may touch further rules."""
-        verdicts: list[AlertChanged] = []
+    def _judged(self, now: Now) -> list[list[AlertChanged]]:
+        """Verdicts on what was touched, folded; an alert's own series may touch further rules."""
+        verdicts: list[list[AlertChanged]] = []
         for _ in range(_ROUNDS):
             touched = self.board.series.take_touched()
             if not touched.sids:
@@ -217,15 +207,15 @@ class Journal:
             if not fresh:
                 break
             self.board.fold_many(fresh, now)
-            verdicts += fresh
+            verdicts.append(fresh)
         return verdicts
 
     def _send(self, row: Row, *, has_events: bool) -> _Batch:
-        size = _size(row)
+        size = size_of(row)
         if not has_events and self._ahead_bytes > QUEUE_BYTES:  # only while commits hang
-            kept = [fact for fact in row.facts if not isinstance(fact, Samples)]
-            self._count_dropped(len(row.facts) - len(kept))
-            row, size = Row(kept, None, row.now), 256 * len(kept)
+            rest = without_samples(row)
+            self._count_dropped(len(row.facts) - len(rest.facts))
+            row, size = rest, size_of(rest)
         batch = _Batch(row, has_events=has_events, size=size)
         self._ahead.append(batch)
         self._ahead_bytes += size
@@ -263,33 +253,16 @@ class Journal:
 
     def watch(self, listener: Callable[[Sequence[Fact]], None]) -> Callable[[], None]:
         """Has `listener` called on the loop after each commit with its facts and verdicts; returns the un-watch."""
-        self._listeners.append(listener)
-
-        def unwatch() -> None:
-            if listener in self._listeners:
-                self._listeners.remove(listener)
-
-        return unwatch
+        return self._publication.watch(listener)
 
     def wake_on(self, *types: type[Fact]) -> Wake:
         """A wake for facts of these types; it goes when nobody holds it any more."""
-        wake = Wake(frozenset(types))
-        self._wakes.add(wake)
-        return wake
+        return self._publication.wake_on(*types)
 
     def _publish(self, facts: Sequence[Fact]) -> None:
-        if not facts:
-            return
-        kinds = set(map(type, facts))
-        for wake in tuple(self._wakes):
-            if not wake.types.isdisjoint(kinds):
-                wake.set()
-        for listener in tuple(self._listeners):
-            try:
-                listener(facts)
-            except Exception:  # one deaf listener must not keep the others, or the sender, waiting
-                self.meters.count("monitor_listener_failures_total")
-                log.exception("a listener failed")
+        deaf = self._publication.publish(facts)
+        if deaf:
+            self.meters.count("monitor_listener_failures_total", deaf)
 
     # --- failing and mending ------------------------------------------------------------------------------
 
@@ -337,30 +310,11 @@ class Journal:
         self.meters.set("monitor_store_degraded", 0.0 if reason is None else 1.0)
 
     def _owe(self, row: Row) -> None:
-        """Keeps a row to be written later; beyond the bound the oldest samples go first, then the oldest."""
-        self._owed.append(row)
-        self._owed_bytes += _size(row)
-        if self._owed_bytes <= OWED_BYTES:
-            return
-        kept: deque[Row] = deque()
-        for old in self._owed:
-            if self._owed_bytes > OWED_BYTES:
-                rest = [fact for fact in old.facts if not isinstance(fact, Samples)]
-                if len(rest) < len(old.facts):
-                    self._count_dropped(len(old.facts) - len(rest))
-                    self._owed_bytes -= _size(old)
-                    old = Row(rest, None, old.now)
-                    self._owed_bytes += _size(old)
-            if old.facts:
-                kept.append(old)
-        self._owed = kept
-        while self._owed_bytes > OWED_BYTES:
-            oldest = self._owed.popleft()
-            self._owed_bytes -= _size(oldest)
-            self._count_dropped(len(oldest.facts))
+        self._count_dropped(self._owed.add(row))
 
     def _count_dropped(self, facts: int) -> None:
-        self.meters.count("monitor_facts_dropped_total", facts)
+        if facts:
+            self.meters.count("monitor_facts_dropped_total", facts)
 
     async def _mend(self) -> None:
         """Rebuilds the board, then tries to write what is owed, until both have worked."""
@@ -380,21 +334,21 @@ class Journal:
         while self._ahead:
             await asyncio.wait({self._ahead[-1].done})
         replayed = await asyncio.to_thread(
-            _replay, self.store.path, self.clock.now(), self.boot, max_series=self._max_series
+            replay_file, self.store.path, self.clock.now(), self.boot, max_series=self._max_series
         )
         board = replayed.board
         board.series.generation += self.board.series.generation + 1  # what was cached of the old one is void
         for row in self._owed:
             board.fold_many(row.facts, row.now)
-        self.board, self.seq, self._tainted = board, replayed.seq, False
+        self.board, self.seq, self.sealed, self._tainted = board, replayed.seq, replayed.sealed, False
 
     async def _pay(self) -> None:
         """Writes what is owed; a disk that takes nothing but that would fail at the next event, so a little more."""
         while True:
-            rows, self._owed = self._owed, deque()
+            rows = self._owed.take()
             done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-            def write(db: sqlite3.Connection, rows: deque[Row] = rows) -> None:
+            def write(db: sqlite3.Connection, rows: list[Row] = rows) -> None:
                 db.execute("INSERT OR REPLACE INTO probe VALUES (1, randomblob(?))", (_PROBE_BYTES,))
                 for row in rows:
                     self.pen.write(db, row)
@@ -409,14 +363,12 @@ class Journal:
             try:
                 await done
             except BaseException:
-                rows.extend(self._owed)
-                self._owed = rows
+                self._owed.put_back(rows)
                 self.losses = self.store.failures
                 raise
             paid = sum(len(row.facts) for row in rows)
             self.seq += paid
             self.since_snapshot += paid
-            self._owed_bytes -= sum(map(_size, rows))
             if not self._owed:
                 self._failing = False
                 self._say(None)
@@ -438,8 +390,26 @@ class Journal:
         """Whether board and store agree, but for what is on its way."""
         return not self._failing and not self._tainted
 
+    def wants_snapshot(self, facts: int) -> bool:
+        """Whether replay would take long by now, or heads grow beyond their bound."""
+        return self.since_snapshot >= facts or len(self.board.series.crowded) > 0
+
+    def measure(self) -> None:
+        """Sets the gauges; every second or so."""
+        meters, store = self.meters, self.store
+        meters.values[(("__name__", "monitor_commits_total"),)] = float(store.commits)
+        meters.set("monitor_store_bytes", float(store.size()))
+        meters.set("monitor_journal_queue_bytes", float(self._ahead_bytes))
+        meters.set("monitor_journal_seq", float(self.seq))
+        meters.set("monitor_store_owed", float(len(self._owed)))
+        seconds = sorted(store.commit_seconds)
+        if seconds:
+            for quantile in ("0.5", "0.99"):
+                at = min(int(float(quantile) * len(seconds)), len(seconds) - 1)
+                meters.set("monitor_commit_seconds", seconds[at], quantile=quantile)
+
     async def close(self) -> None:
-        """Waits for what is under way, tries once more to pay what is owed, and closes the store."""
+        """Finishes what is under way, pays what is owed, takes a snapshot and closes the store."""
         if self._mending is not None:
             self._mending.cancel()
             await asyncio.gather(self._mending, return_exceptions=True)
@@ -448,6 +418,11 @@ class Journal:
                 await self._pay()
             except (sqlite3.Error, OSError, StoreBroken) as error:
                 log.error("facts were lost: the store failed to the end", rows=len(self._owed), reason=str(error))
+        elif self.since_snapshot:
+            try:
+                await snapshot(self)
+            except (sqlite3.Error, OSError) as error:
+                log.warning("no snapshot at the end: the next start replays", reason=str(error))
         await self.store.close()
 
 
@@ -470,7 +445,7 @@ async def open_journal(
         if store.failure is not None:
             raise store.failure
         if store.quarantined is None:
-            replayed = await asyncio.to_thread(_replay, path, now, boot, max_series=max_series)
+            replayed = await asyncio.to_thread(replay_file, path, now, boot, max_series=max_series)
     except (sqlite3.Error, OSError, Damaged) as error:
         if is_corruption(error) or isinstance(error, Damaged):
             await asyncio.to_thread(store.quarantine)
@@ -478,7 +453,9 @@ async def open_journal(
             trouble = _reason(error)
     salvaged = store.quarantined is not None
     if store.quarantined is not None:
-        replayed = await asyncio.to_thread(_salvage, store.quarantined, now, boot, max_series)
+        replayed = await asyncio.to_thread(
+            replay_file, store.quarantined, now, boot, max_series=max_series, salvage=True
+        )
     empty = Replayed(Board(SeriesStore(max_series=max_series)), 0, 0, 0)
     journal = Journal(store, pen, replayed or empty, clock, meters, boot)
     if judge is not None:
@@ -491,38 +468,9 @@ async def open_journal(
     return journal
 
 
-def _replay(path: Path, now: Now, boot: str, *, max_series: int) -> Replayed:
-    db = open_read_only(path)
-    try:
-        return replay(db, now, boot, max_series=max_series)
-    finally:
-        db.close()
-
-
-def _salvage(path: Path, now: Now, boot: str, max_series: int) -> Replayed | None:
-    """What can be read of a file that was put aside; None where that is nothing."""
-    try:
-        db = open_read_only(path)
-    except sqlite3.Error:
-        return None
-    try:
-        return replay(db, now, boot, max_series=max_series, salvage=True)
-    except sqlite3.Error:
-        return None
-    finally:
-        db.close()
-
-
 def _boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
 
 
 def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
-
-
-def _size(row: Row) -> int:
-    """About how many bytes a row is on its way."""
-    if row.raws is not None:
-        return sum(map(len, row.raws)) + 256 * (len(row.facts) - len(row.raws))
-    return sum(12 * len(fact.values) + 64 if isinstance(fact, Samples) else 256 for fact in row.facts)

@@ -9,20 +9,26 @@ from __future__ import annotations
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import msgspec
+import structlog
 
 from trader_monitor.core.board import Board
 from trader_monitor.core.facts import Event, Fact, Labels, Now
 from trader_monitor.core.ids import Ids
 from trader_monitor.core.series import SeriesStore
-from trader_monitor.runtime.history import load_heads
+from trader_monitor.core.snapshot import SnapshotError
 from trader_monitor.runtime.rows import Damaged, encode, labels_by_id, last_seq, unpack
+from trader_monitor.runtime.store import open_read_only
+from trader_monitor.runtime.tiers import load_heads
 
 T = TypeVar("T")
 
-__all__ = ["Replayed", "Snapshot", "batches", "replay"]
+log = structlog.get_logger(__name__)
+
+__all__ = ["Replayed", "Snapshot", "batches", "replay", "replay_file"]
 
 
 class Snapshot(msgspec.Struct, array_like=True, frozen=True):
@@ -40,12 +46,15 @@ class Replayed(NamedTuple):
     seq: int
     facts: int
     damaged: int
+    sealed: int = 0
+    """The newest segment of ids that came from disk."""
 
 
 class _Start(NamedTuple):
     board: Board
     seq: int
     boot: str | None
+    sealed: int = 0
 
 
 def replay(db: sqlite3.Connection, now: Now, boot: str, *, max_series: int = 50_000, salvage: bool = False) -> Replayed:
@@ -57,15 +66,32 @@ def replay(db: sqlite3.Connection, now: Now, boot: str, *, max_series: int = 50_
     try:
         labels: dict[int, Labels] = _readable(lambda: labels_by_id(db), {}, salvage)
         start = _begin(db, labels, max_series, salvage)
-        return _tail(db, start, labels, now, boot, salvage)
+        replayed = _tail(db, start, labels, now, boot, salvage)
+        if start.seq == 0:
+            _readable(lambda: load_heads(db, replayed.board.series, labels, now.wall), None, salvage)
+        return replayed
     finally:
         if db.in_transaction:
             db.execute("ROLLBACK")
 
 
+def replay_file(path: Path, now: Now, boot: str, *, max_series: int = 50_000, salvage: bool = False) -> Replayed:
+    """The same from a file; with `salvage` an empty board where nothing can be read."""
+    try:
+        db = open_read_only(path)
+        try:
+            return replay(db, now, boot, max_series=max_series, salvage=salvage)
+        finally:
+            db.close()
+    except sqlite3.Error:
+        if not salvage:
+            raise
+        return Replayed(Board(SeriesStore(max_series=max_series)), 0, 0, 0)
+
+
 def batches(
     db: sqlite3.Connection, labels: dict[int, Labels], after: int
-) -> Iterator[tuple[int, Now, str, list[Fact] | Damaged]]:
+) -> Iterator[tuple[int, Now, str, list[list[Fact]] | Damaged]]:
     """The batches behind the fact `after`: number of the last fact, when, in which boot, and what."""
     rows = db.execute(
         "SELECT seq + facts - 1, wall, mono, name, packed, batch.crc, body FROM batch JOIN boot ON boot.id = boot"
@@ -73,7 +99,7 @@ def batches(
         (after,),
     )
     for seq, wall, mono, name, packed, crc, body in rows:
-        facts: list[Fact] | Damaged
+        facts: list[list[Fact]] | Damaged
         try:
             if zlib.crc32(body) != crc:
                 raise Damaged(f"the batch that ends at {seq} has another checksum than when it was written")
@@ -104,11 +130,14 @@ def _begin(db: sqlite3.Connection, labels: dict[int, Labels], max_series: int, s
         series = SeriesStore(max_series=max_series)
         for metric, metadata in snapshot.metadata.items():
             series.describe(metric, *metadata)
-        board = Board.load(snapshot.board, series)
         segments: dict[int, bytes] = _readable(lambda: _segments(db), {}, salvage)
-        board.ids = Ids.load(snapshot.ids, segments)
+        try:
+            board = Board.load(snapshot.board, series, Ids.load(snapshot.ids, segments))
+        except SnapshotError as error:  # of another version: the batches tell it all again
+            log.warning("a snapshot is of another version", seq=seq, reason=str(error))
+            continue
         _readable(lambda w=wall, s=series: load_heads(db, s, labels, w), None, salvage)  # type: ignore[misc]
-        return _Start(board, seq, name)
+        return _Start(board, seq, name, max(segments, default=0))
     if damage is not None and not salvage and not _complete(db):
         raise Damaged(str(damage))
     return _Start(Board(SeriesStore(max_series=max_series)), 0, None)
@@ -129,7 +158,7 @@ def _segments(db: sqlite3.Connection) -> dict[int, bytes]:
 def _tail(
     db: sqlite3.Connection, start: _Start, labels: dict[int, Labels], now: Now, boot: str, salvage: bool
 ) -> Replayed:
-    board, seq, life = start
+    board, seq, life, sealed = start
     folded = damaged = 0
     try:
         for last, then, name, facts in batches(db, labels, seq):
@@ -142,18 +171,19 @@ def _tail(
             if name != life and life is not None:
                 board.rebase(then)
             life = name
-            events = [fact for fact in facts if isinstance(fact, Event) and fact.id is not None]
-            if events:
-                board.ids.screen(events, [encode(event) for event in events])
-            board.fold_many(facts, then)
-            folded += len(facts)
+            for step in facts:
+                events = [fact for fact in step if isinstance(fact, Event) and fact.id is not None]
+                if events:
+                    board.ids.screen(events, [encode(event) for event in events])
+                board.fold_many(step, then)
+                folded += len(step)
     except sqlite3.Error:
         if not salvage:
             raise
         damaged += 1
     if life is not None and life != boot:
         board.rebase(now)
-    return Replayed(board, seq, folded, damaged)
+    return Replayed(board, seq, folded, damaged, sealed)
 
 
 def _readable(read: Callable[[], T], otherwise: T, salvage: bool) -> T:

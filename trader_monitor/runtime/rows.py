@@ -18,7 +18,7 @@ import msgspec
 
 from trader_monitor.core.facts import EVENT_TYPES, OWN_TYPES, Fact, Labels, Now, Samples
 
-__all__ = ["Catalog", "Damaged", "Pen", "Row", "encode", "labels_by_id", "last_seq", "pack", "unpack"]
+__all__ = ["Catalog", "Damaged", "Pen", "Row", "encode", "labels_by_id", "last_seq", "pack", "size_of", "unpack"]
 
 _DEFLATE_FROM = 512
 
@@ -36,7 +36,7 @@ class _PackedSamples(msgspec.Struct, frozen=True, tag_field="type", tag="samples
 
 
 _Stored: TypeAlias = Union[(*EVENT_TYPES, *(own for own in OWN_TYPES if own is not Samples), _PackedSamples)]  # type: ignore[valid-type]
-_DECODER = msgspec.msgpack.Decoder(list[_Stored])
+_DECODER = msgspec.msgpack.Decoder(list[list[_Stored]])
 _LABELS = msgspec.msgpack.Decoder(Labels)
 
 
@@ -45,11 +45,15 @@ class Damaged(Exception):
 
 
 class Row(NamedTuple):
-    """A batch as stored; `raws` holds the facts' MessagePack where it was made already."""
+    """A batch as stored; `raws` holds the first facts' MessagePack where it was made already.
+
+    `steps` says how many facts were folded at a time, so that replay folds them so too; empty means all at once.
+    """
 
     facts: Sequence[Fact]
     raws: Sequence[bytes] | None
     now: Now
+    steps: tuple[int, ...] = ()
 
 
 class Catalog:
@@ -117,15 +121,30 @@ def pack(db: sqlite3.Connection, row: Row, catalog: Catalog) -> bytes:
             raws.append(encode(packed))
         else:
             raws.append(row.raws[index] if row.raws is not None and index < len(row.raws) else encode(fact))
-    return struct.pack(">BI", 0xDD, len(raws)) + b"".join(raws)
+    steps = row.steps or (len(raws),)
+    parts = [_array(len(steps))]
+    at = 0
+    for size in steps:
+        parts.append(_array(size))
+        parts += raws[at : at + size]
+        at += size
+    return b"".join(parts)
 
 
-def unpack(body: bytes, labels: dict[int, Labels]) -> list[Fact]:
-    """The facts of a body; raises `Damaged`."""
+def _array(length: int) -> bytes:
+    return struct.pack(">BI", 0xDD, length)
+
+
+def unpack(body: bytes, labels: dict[int, Labels]) -> list[list[Fact]]:
+    """The facts of a body, step by step; raises `Damaged`."""
     try:
-        stored = _DECODER.decode(body)
+        steps = _DECODER.decode(body)
     except msgspec.MsgspecError as error:
         raise Damaged(f"a batch does not decode: {error}") from error
+    return [_facts(stored, labels) for stored in steps]
+
+
+def _facts(stored: list[_Stored], labels: dict[int, Labels]) -> list[Fact]:
     facts: list[Fact] = []
     for fact in stored:
         if isinstance(fact, _PackedSamples):
@@ -194,3 +213,10 @@ def last_seq(db: sqlite3.Connection) -> int:
     batch = db.execute("SELECT seq + facts - 1 FROM batch ORDER BY seq DESC LIMIT 1").fetchone()
     snapshot = db.execute("SELECT max(seq) FROM snapshot").fetchone()
     return max(batch[0] if batch else 0, snapshot[0] or 0)
+
+
+def size_of(row: Row) -> int:
+    """About how many bytes a row is on its way."""
+    if row.raws is not None:
+        return sum(map(len, row.raws)) + 256 * (len(row.facts) - len(row.raws))
+    return sum(12 * len(fact.values) + 64 if isinstance(fact, Samples) else 256 for fact in row.facts)

@@ -1,0 +1,134 @@
+"""Retain: what is on disk stays small and quick to start from.
+
+Snapshots (with which samples go to the history), merging of blocks, retention, and SQLite's own housekeeping. The
+heavy work is in threads, and what is written comes in pieces, so that no commit waits long behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+
+from trader_monitor.runtime.rows import Damaged
+from trader_monitor.runtime.snapshot import snapshot
+from trader_monitor.runtime.tiers import (
+    MINUTE,
+    QUARTER,
+    RAW,
+    Merge,
+    NewBlock,
+    merge,
+    merges_due,
+    put_damaged_aside,
+    replace_blocks,
+)
+
+if TYPE_CHECKING:
+    from trader_monitor.config.tables import Store as StoreTable
+    from trader_monitor.core.facts import Now
+    from trader_monitor.runtime.env import Env
+    from trader_monitor.runtime.journal import Journal
+
+__all__ = ["expire", "house_keeping", "merge_all", "retain"]
+
+log = structlog.get_logger(__name__)
+
+EVERY = 1.0
+SNAPSHOT_EVERY = 300.0
+SNAPSHOT_FACTS = 100_000
+HOUSE_EVERY = 60.0
+_PIECE = 200
+
+
+async def retain(env: Env) -> None:
+    """Runs for ever. A disk that fails now is tried again the next time; the journal says so meanwhile."""
+    journal = env.journal
+    start = env.clock.now().mono
+    snapshot_at, house_at = start + SNAPSHOT_EVERY, start + HOUSE_EVERY
+    while True:
+        await env.clock.sleep(EVERY)
+        journal.measure()
+        now = env.clock.now()
+        try:
+            if journal.wants_snapshot(SNAPSHOT_FACTS) or now.mono >= snapshot_at:
+                snapshot_at = now.mono + SNAPSHOT_EVERY
+                await snapshot(journal)
+            if now.mono >= house_at and journal.sound:
+                house_at = now.mono + HOUSE_EVERY
+                await merge_all(journal, now)
+                await expire(journal, env.config().store, now)
+                await house_keeping(journal)
+        except (sqlite3.Error, OSError, Damaged) as error:
+            env.meters.count("monitor_retain_failures_total")
+            log.warning("the store could not be kept in order", reason=f"{type(error).__name__}: {error}")
+        env.progress.beat("retain")
+
+
+async def merge_all(journal: Journal, now: Now) -> int:
+    """Merges all blocks that are due; returns how many merges there were."""
+    done = 0
+    while due := await asyncio.to_thread(_due, journal, now):
+        for each in due:
+            try:
+                gone, come = await asyncio.to_thread(_merged, journal, each)
+            except Damaged as error:
+                aside = await journal.store.write(put_damaged_aside)
+                log.error("blocks of the history are damaged and put aside", blocks=aside, reason=str(error))
+                if not aside:
+                    raise
+                journal.history_revision += 1
+                break
+            await journal.store.write(partial(replace_blocks, gone=gone, come=come))
+            journal.history_revision += 1
+            done += 1
+    return done
+
+
+def _due(journal: Journal, now: Now) -> list[Merge]:
+    with closing(journal.store.reader()) as db:
+        return merges_due(db, int(now.wall * 1000))
+
+
+def _merged(journal: Journal, due: Merge) -> tuple[list[int], list[NewBlock]]:
+    with closing(journal.store.reader()) as db:
+        return merge(db, due)
+
+
+async def expire(journal: Journal, store: StoreTable, now: Now) -> int:
+    """Deletes what is beyond its retention, piece by piece; returns how many rows went.
+
+    Batches go only when a snapshot stands for them, those of samples alone as soon as one does; raw blocks only
+    when the coarser tiers hold their day.
+    """
+    ms = now.wall * 1000
+    gone = 0
+    for tier, keep in ((RAW, store.raw), (MINUTE, store.minute), (QUARTER, store.quarter)):
+        gone += await _delete(journal, "block", "tier = ? AND rolled = 1 AND t1 < ?", (tier, ms - keep * 1000))
+    stands = "seq <= (SELECT min(seq) FROM snapshot)"
+    gone += await _delete(journal, "batch", f"samples_only = 1 AND {stands}", ())
+    gone += await _delete(journal, "batch", f"wall < ? AND {stands}", (now.wall - store.retention,))
+    return gone
+
+
+async def _delete(journal: Journal, table: str, where: str, values: tuple[float, ...]) -> int:
+    """Rows that satisfy `where`, a few in each transaction."""
+    sql = f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE {where} LIMIT {_PIECE})"
+    gone = 0
+    while True:
+        piece = await journal.store.write(lambda db: db.execute(sql, values).rowcount)
+        gone += piece
+        if table == "block" and piece:
+            journal.history_revision += 1
+        if piece < _PIECE:
+            return gone
+
+
+async def house_keeping(journal: Journal) -> None:
+    """Gives pages that are free back to the disk, and empties the log into the file."""
+    await journal.store.write(lambda db: db.execute(f"PRAGMA incremental_vacuum({_PIECE})").fetchall())
+    await journal.store.checkpoint()
