@@ -9,6 +9,6 @@ from __future__ import annotations
 
 from trader_monitor.core.matcher import Matcher
 from trader_monitor.core.promql.errors import PromQLError
-from trader_monitor.core.promql.plan import Instant, Matrix, Plan, compile
+from trader_monitor.core.promql.plan import Instant, Matrix, Plan, compile, series_matchers
 
-__all__ = ["Instant", "Matcher", "Matrix", "Plan", "PromQLError", "compile"]
+__all__ = ["Instant", "Matcher", "Matrix", "Plan", "PromQLError", "compile", "series_matchers"]

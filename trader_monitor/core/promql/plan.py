@@ -13,10 +13,10 @@ from trader_monitor.core.promql.compiler import LOOKBACK_MS, parse
 from trader_monitor.core.promql.errors import PromQLError
 from trader_monitor.core.promql.frame import Bools, Context, Frame, LabelSets
 from trader_monitor.core.promql.nodes import Text, is_scalar, is_vector
-from trader_monitor.core.promql.selectors import RangeSelector, Subquery
+from trader_monitor.core.promql.selectors import RangeSelector, Selector, Subquery
 from trader_monitor.core.samples import Floats, Source, Times
 
-__all__ = ["Instant", "Matrix", "Plan", "compile"]
+__all__ = ["Instant", "Matrix", "Plan", "compile", "series_matchers"]
 
 MAX_CELLS = 20_000_000
 _DEFAULT_STEP_MS = 60_000
@@ -200,3 +200,11 @@ class Plan:
 def compile(text: str) -> Plan:
     """The plan of a query. Raises PromQLError, which names what is wrong or not supported."""
     return Plan(text)
+
+
+def series_matchers(text: str) -> tuple[Matcher, ...]:
+    """The matchers of a bare series selector. Raises PromQLError on any other expression."""
+    root = parse(text).root
+    if not isinstance(root, Selector) or root.shift != (0, None):
+        raise PromQLError(f"expected a series selector without modifiers, got {text!r}")
+    return root.matchers
