@@ -261,7 +261,8 @@ CASES = [
     ),
     (
         "a rung before one that it must follow is refused",
-        HTTP_CHECK + 'recover = ["b", "a"]\n[actions.a]\ntype = "systemd"\n[actions.b]\ntype = "systemd"\nafter = ["a"]',
+        HTTP_CHECK
+        + 'recover = ["b", "a"]\n[actions.a]\ntype = "systemd"\n[actions.b]\ntype = "systemd"\nafter = ["a"]',
         ['line 4: checks.api.recover[0] = "b": must come after "a", as [actions.b] says'],
     ),
     (

@@ -30,7 +30,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    answer = Door.of(args).get("/v1/alerts")
+    with Door.of(args) as door:
+        answer = door.get("/v1/alerts")
     least = SEVERITIES.index(args.severity)
     present = [a for a in answer.get("alerts") or [] if a.get("state") != "resolved" and _rank(a) >= least]
     present.sort(key=lambda a: (a.get("state") != "firing", -_rank(a), a.get("fired_at") or a.get("active_at") or 0.0))

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 from urllib.parse import urlencode, urlsplit
 
 from trader_monitor.cli.outcome import Exit, Failure
@@ -125,6 +125,12 @@ class Door:
 
     def close(self) -> None:
         self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
 
     def _no_daemon(self, error: Exception) -> str:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__

@@ -67,15 +67,15 @@ def run(args: argparse.Namespace) -> int:
     patience = _duration("--patience", args.patience)
     tape = Tape(args.file, args.format)
     length = tape.length(pause * speed)
-    door = Door.of(args)
-    door.get("/v1/status")  # a daemon that is not there, or refuses, is said before anything else
-    player = Player(door, patience, Progress(length.events, quiet=args.json))
-    if not args.json:
-        print(_plan(args.file, tape, length, speed))
+    player = Player(Door.of(args), patience, Progress(length.events, quiet=args.json))
     began = time.monotonic()
     try:
-        for batch in _paced(tape, speed, pause, args.skip):
-            player.send(batch)
+        with player.door:
+            player.door.get("/v1/status")  # a daemon that is not there, or refuses, is said before anything else
+            if not args.json:
+                print(_plan(args.file, tape, length, speed), flush=True)
+            for batch in _paced(tape, speed, pause, args.skip):
+                player.send(batch)
     except KeyboardInterrupt:
         player.progress.close()
         print(

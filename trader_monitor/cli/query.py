@@ -50,7 +50,8 @@ def run(args: argparse.Namespace) -> int:
         path, parameters = "/api/v1/query_range", _span(args, now)
     else:
         path, parameters = "/api/v1/query", {"time": repr(_moment(args.at or "now", now))}
-    answer = Door.of(args).get(path, query=args.promql, **parameters)
+    with Door.of(args) as door:
+        answer = door.get(path, query=args.promql, **parameters)
     data = answer.get("data") or {}
     if args.json:
         print(json.dumps(answer, ensure_ascii=False))

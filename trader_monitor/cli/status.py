@@ -29,8 +29,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    door = Door.of(args)
-    status = door.get("/v1/status")
+    with Door.of(args) as door:
+        status = door.get("/v1/status")
     if args.json:
         print(json.dumps(status, ensure_ascii=False))
     else:

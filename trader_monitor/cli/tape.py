@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import zlib
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal, NamedTuple, TypeAlias
+from typing import IO, Any, Final, Literal, NamedTuple, TypeAlias
 
 from trader_monitor.cli.nautilus import NautilusError, NautilusTape
 from trader_monitor.cli.outcome import Exit, Failure
@@ -68,15 +70,20 @@ class Tape:
                     if line.isspace():
                         continue
                     yield number, self._object(number, line)
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise Failure(f"cannot read {self.path}: {reason}", Exit.USAGE) from None
 
-    def _open(self) -> BinaryIO:
-        file = self.path.open("rb")
-        packed = file.read(2) == b"\x1f\x8b"
-        file.seek(0)
-        return gzip.GzipFile(fileobj=file) if packed else file  # type: ignore[return-value]
+    @contextmanager
+    def _open(self) -> Iterator[IO[bytes]]:
+        with self.path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            if not packed:
+                yield file
+                return
+            with gzip.GzipFile(fileobj=file) as unpacked:
+                yield unpacked
 
     def _object(self, number: int, line: bytes) -> dict[str, Any]:
         try:

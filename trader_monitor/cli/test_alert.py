@@ -21,7 +21,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    answer = Door.of(args).post("/v1/test-alert", {"channel": args.channel})
+    with Door.of(args) as door:
+        answer = door.post("/v1/test-alert", {"channel": args.channel})
     delivered = bool(answer.get("delivered", answer.get("outcome", "delivered") == "delivered"))
     if args.json:
         print(json.dumps(answer, ensure_ascii=False))
