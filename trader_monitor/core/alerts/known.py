@@ -46,10 +46,16 @@ _MATCH = ((pp.MatchOp.Equal, "="), (pp.MatchOp.NotEqual, "!="), (pp.MatchOp.Re, 
 _FIXED = re.compile(r"@ (-?[\d.]+)")
 
 
+class _TooLongError(Exception):
+    """The rewriting grows beyond all measure."""
+
+
 def known(text: str) -> str:
     """The rewritten expression, as PromQL text. `text` must be an expression that the parser accepts."""
-    rewritten = _text(pp.parse(text), rewrite=True)
-    return rewritten if len(rewritten) <= _MAX_LENGTH else text
+    try:
+        return _text(pp.parse(text), rewrite=True)
+    except _TooLongError:
+        return text
 
 
 def gauge_threshold(text: str) -> bool:
@@ -106,6 +112,8 @@ def _binary(e: Any, *, rewrite: bool) -> str:
     op = str(e.op)
     modifier = f" {e.modifier} " if e.modifier else " "
     left, right = _text(e.lhs, rewrite=rewrite), _text(e.rhs, rewrite=rewrite)
+    if rewrite and len(left) + len(right) > _MAX_LENGTH:
+        raise _TooLongError
     plain = f"({left}) {op}{modifier}({right})"
     if not rewrite:
         return plain
