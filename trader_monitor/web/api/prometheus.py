@@ -6,10 +6,7 @@
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Iterable
 from functools import wraps
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -20,11 +17,23 @@ import numpy as np
 from aiohttp import web
 from anyio import to_thread
 
-from trader_monitor.core.facts import AlertChanged, Labels
+from trader_monitor.core.facts import Labels
 from trader_monitor.core.matcher import Matcher
 from trader_monitor.core.promql import PromQLError, compile, series_matchers
 from trader_monitor.core.samples import Source
 from trader_monitor.web import prometheus_json as shape
+from trader_monitor.web import rules_view
+from trader_monitor.web.query_parameters import (
+    Parameters,
+    Refused,
+    bad,
+    limit,
+    moment,
+    one,
+    parameters,
+    required,
+    seconds_of,
+)
 
 if TYPE_CHECKING:
     from trader_monitor.runtime.env import Env
@@ -36,19 +45,7 @@ MAX_RUNNING = 2
 MAX_WAITING = 32
 TIMEOUT = 30.0
 MAX_CELLS = 5_000_000
-_DURATION = re.compile(r"(\d+)(ms|[smhdwy])")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31536000.0}
-
-Parameters: TypeAlias = Mapping[str, list[str]]
 Answer: TypeAlias = tuple[bytes, list[str]]
-
-
-class _Refused(Exception):
-    """A request that has no answer: HTTP status, Prometheus's kind of error, and why."""
-
-    def __init__(self, status: int, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.status, self.kind = status, kind
 
 
 class _Expired(Exception):
@@ -59,39 +56,39 @@ def routes(env: Env) -> list[web.RouteDef]:
     queries = _Queries(env)
 
     async def query(request: web.Request, given: Parameters) -> Answer:
-        text, t_ms = _required(given, "query"), _moment(given, "time", _now(env))
+        text, t_ms = required(given, "query"), moment(given, "time", _now(env))
         plan = _compiled(text)
-        limit = _limit(given)
+        most = limit(given)
 
         def work(source: Source, checkpoint: Callable[[], None]) -> tuple[bytes, bool]:
-            return shape.instant(plan.instant(source, t_ms, max_cells=MAX_CELLS, checkpoint=checkpoint), limit)
+            return shape.instant(plan.instant(source, t_ms, max_cells=MAX_CELLS, checkpoint=checkpoint), most)
 
         return _with_warning(await queries.run(given, work))
 
     async def query_range(request: web.Request, given: Parameters) -> Answer:
-        text = _required(given, "query")
-        start, end = _moment(given, "start"), _moment(given, "end")
-        step = round(_seconds_of(_required(given, "step"), "step") * 1000)
+        text = required(given, "query")
+        start, end = moment(given, "start"), moment(given, "end")
+        step = round(seconds_of(required(given, "step"), "step") * 1000)
         if end < start:
-            raise _bad("end", "end timestamp must not be before start time")
+            raise bad("end", "end timestamp must not be before start time")
         if step <= 0:
-            raise _bad("step", "zero or negative query resolution step widths are not accepted")
+            raise bad("step", "zero or negative query resolution step widths are not accepted")
         if (end - start) // step + 1 > MAX_POINTS:
-            raise _Refused(
+            raise Refused(
                 400,
                 "bad_data",
                 f"exceeded maximum resolution of {MAX_POINTS:,} points per timeseries. Try a larger step",
             )
         plan = _compiled(text)
         if plan.kind in ("matrix", "string"):
-            raise _bad("query", f"invalid expression type {_KINDS[plan.kind]!r} for range query")
+            raise bad("query", f"invalid expression type {_KINDS[plan.kind]!r} for range query")
         times = np.arange(start, end + 1, step, dtype=np.int64)
-        limit = _limit(given)
+        most = limit(given)
 
         def work(source: Source, checkpoint: Callable[[], None]) -> tuple[bytes, bool]:
             bounds = (start, end)
             result = plan.evaluate(source, times, bounds=bounds, max_cells=MAX_CELLS, checkpoint=checkpoint)
-            return shape.matrix(result, limit)
+            return shape.matrix(result, most)
 
         return _with_warning(await queries.run(given, work))
 
@@ -103,27 +100,27 @@ def routes(env: Env) -> list[web.RouteDef]:
     async def labels(request: web.Request, given: Parameters) -> Answer:
         wanted = _selectors(given)
         found = await queries.run(given, lambda source, _: _known(source, wanted))
-        return _cut(sorted({name for one in found for name, _ in one}), given)
+        return _cut(sorted({name for labels in found for name, _ in labels}), given)
 
     async def label_values(request: web.Request, given: Parameters) -> Answer:
         wanted, name = _selectors(given), request.match_info["name"]
         found = await queries.run(given, lambda source, _: _known(source, wanted))
-        return _cut(sorted({value for one in found for key, value in one if key == name}), given)
+        return _cut(sorted({value for labels in found for key, value in labels if key == name}), given)
 
     async def metadata(request: web.Request, given: Parameters) -> Answer:
-        metric = _one(given, "metric")
+        metric = one(given, "metric")
         known = dict(sorted(env.board.series.metadata.items()))
         if metric is not None:
             known = {metric: known[metric]} if metric in known else {}
-        shown = {name: [{"type": one.kind, "help": one.help, "unit": one.unit}] for name, one in known.items()}
-        limit = _limit(given)
-        return _json(dict(list(shown.items())[:limit]) if limit else shown), []
+        shown = {name: [{"type": told.kind, "help": told.help, "unit": told.unit}] for name, told in known.items()}
+        most = limit(given)
+        return _json(dict(list(shown.items())[:most]) if most else shown), []
 
     async def rules(request: web.Request, given: Parameters) -> Answer:
-        return _json({"groups": _rule_groups(env)}), []
+        return _json({"groups": rules_view.rule_groups(env)}), []
 
     async def alerts(request: web.Request, given: Parameters) -> Answer:
-        return _json({"alerts": [_alert(one) for one in _active(env)]}), []
+        return _json({"alerts": rules_view.alerts(env)}), []
 
     async def buildinfo(request: web.Request, given: Parameters) -> Answer:
         ours = version("trader-monitor")
@@ -162,9 +159,9 @@ class _Queries:
     async def run(self, given: Parameters, work: Callable[[Source, Callable[[], None]], Any]) -> Any:
         limiter = self._limiter = self._limiter or anyio.CapacityLimiter(MAX_RUNNING)
         if limiter.statistics().tasks_waiting >= MAX_WAITING:
-            raise _Refused(503, "unavailable", "too many queries are waiting: try again later")
-        wanted = _one(given, "timeout")
-        timeout = min(TIMEOUT, _seconds_of(wanted, "timeout")) if wanted else TIMEOUT
+            raise Refused(503, "unavailable", "too many queries are waiting: try again later")
+        wanted = one(given, "timeout")
+        timeout = min(TIMEOUT, seconds_of(wanted, "timeout")) if wanted else TIMEOUT
         over = False
 
         def checkpoint() -> None:
@@ -176,9 +173,9 @@ class _Queries:
             with anyio.fail_after(timeout):
                 return await to_thread.run_sync(work, source, checkpoint, limiter=limiter, abandon_on_cancel=True)
         except TimeoutError:
-            raise _Refused(503, "timeout", f"query timed out after {timeout:g} s") from None
+            raise Refused(503, "timeout", f"query timed out after {timeout:g} s") from None
         except PromQLError as error:
-            raise _Refused(422, "execution", error.message) from None
+            raise Refused(422, "execution", error.message) from None
         finally:
             over = True
 
@@ -194,8 +191,8 @@ def _served(
     @wraps(answer)
     async def serve(request: web.Request) -> web.Response:
         try:
-            data, warnings = await answer(request, await _parameters(request))
-        except _Refused as refused:
+            data, warnings = await answer(request, await parameters(request))
+        except Refused as refused:
             return _response(shape.failure(refused.kind, str(refused)), refused.status)
         return _response(shape.success(data, warnings))
 
@@ -207,84 +204,11 @@ def _response(body: bytes, status: int = 200) -> web.Response:
     return web.Response(body=body, status=status, content_type="application/json", headers=headers)
 
 
-async def _parameters(request: web.Request) -> Parameters:
-    """Those of the address and, of a POST, of its form."""
-    given: dict[str, list[str]] = {}
-    for name, value in request.query.items():
-        given.setdefault(name, []).append(value)
-    if request.method == "POST":
-        if request.content_type not in ("application/x-www-form-urlencoded", "multipart/form-data"):
-            raise _Refused(400, "bad_data", "expected a form (application/x-www-form-urlencoded)")
-        for name, field in (await request.post()).items():
-            if isinstance(field, str):
-                given.setdefault(name, []).append(field)
-    return given
-
-
-def _one(given: Parameters, name: str) -> str | None:
-    values = given.get(name)
-    return values[0] if values and values[0] else None
-
-
-def _required(given: Parameters, name: str) -> str:
-    value = _one(given, name)
-    if value is None:
-        raise _bad(name, "is missing")
-    return value
-
-
-def _bad(name: str, reason: str) -> _Refused:
-    return _Refused(400, "bad_data", f"invalid parameter {name!r}: {reason}")
-
-
 def _compiled(text: str) -> Any:
     try:
         return compile(text)
     except PromQLError as error:
-        raise _bad("query", error.message) from None
-
-
-def _moment(given: Parameters, name: str, default: int | None = None) -> int:
-    """Milliseconds out of Unix seconds or RFC 3339."""
-    text = _one(given, name)
-    if text is None:
-        if default is None:
-            raise _bad(name, "is missing")
-        return default
-    try:
-        moment = float(text)
-    except ValueError:
-        try:
-            parsed = datetime.fromisoformat(text)
-        except ValueError:
-            raise _bad(name, f"cannot parse {text!r} to a valid timestamp") from None
-        moment = (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
-    if not math.isfinite(moment) or abs(moment) > 9e12:
-        raise _bad(name, f"cannot parse {text!r} to a valid timestamp")
-    return round(moment * 1000)
-
-
-def _seconds_of(text: str, name: str) -> float:
-    """Seconds out of a number or a duration such as 1h30m."""
-    try:
-        duration = float(text)
-    except ValueError:
-        parts = _DURATION.findall(text)
-        if not parts or "".join(n + unit for n, unit in parts) != text:
-            raise _bad(name, f"cannot parse {text!r} to a valid duration") from None
-        duration = sum(float(n) * _UNITS[unit] for n, unit in parts)
-    if not math.isfinite(duration) or abs(duration) > 9e12:
-        raise _bad(name, f"cannot parse {text!r} to a valid duration")
-    return duration
-
-
-def _limit(given: Parameters) -> int:
-    text = _one(given, "limit")
-    if text is None:
-        return 0
-    if not text.isascii() or not text.isdigit():
-        raise _bad("limit", f"expected a number of 0 or more, got {text!r}")
-    return int(text)
+        raise bad("query", error.message) from None
 
 
 def _with_warning(answer: tuple[bytes, bool]) -> Answer:
@@ -293,9 +217,9 @@ def _with_warning(answer: tuple[bytes, bool]) -> Answer:
 
 
 def _cut(rows: list[Any], given: Parameters) -> Answer:
-    limit = _limit(given)
-    if 0 < limit < len(rows):
-        return _json(rows[:limit]), ["results truncated due to limit"]
+    most = limit(given)
+    if 0 < most < len(rows):
+        return _json(rows[:most]), ["results truncated due to limit"]
     return _json(rows), []
 
 
@@ -313,11 +237,11 @@ def _now(env: Env) -> int:
 def _selectors(given: Parameters, *, needed: bool = False) -> list[tuple[Matcher, ...]]:
     texts = given.get("match[]", [])
     if needed and not texts:
-        raise _Refused(400, "bad_data", "no match[] parameter provided")
+        raise Refused(400, "bad_data", "no match[] parameter provided")
     try:
         return [series_matchers(text) for text in texts]
     except PromQLError as error:
-        raise _bad("match[]", error.message) from None
+        raise bad("match[]", error.message) from None
 
 
 def _known(source: Source, wanted: Iterable[tuple[Matcher, ...]]) -> set[Labels]:
@@ -327,72 +251,3 @@ def _known(source: Source, wanted: Iterable[tuple[Matcher, ...]]) -> set[Labels]
         found.update(map(source.labels_of, source.select(matchers).tolist()))
     found.discard(())
     return found
-
-
-# --- rules and alerts --------------------------------------------------------------------------------------
-
-
-def _active(env: Env) -> list[AlertChanged]:
-    return [alert for alert in env.board.alerts.values() if alert.state in ("pending", "firing")]
-
-
-def _alert(alert: AlertChanged) -> dict[str, Any]:
-    annotations = {"summary": alert.summary} | ({"runbook": alert.runbook} if alert.runbook else {})
-    return {
-        "labels": alert.labels,
-        "annotations": annotations,
-        "state": alert.state,
-        "activeAt": _rfc3339(alert.active_at),
-        "value": shape.exponent(alert.value if alert.value is not None else math.nan),
-    }
-
-
-def _rfc3339(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _rule_groups(env: Env) -> list[dict[str, Any]]:
-    """All rules as one group, as Prometheus shows them."""
-    judge: Any = getattr(env.journal, "judge", None)
-    by_rule: dict[str, list[AlertChanged]] = {}
-    for alert in _active(env):
-        by_rule.setdefault(alert.rule, []).append(alert)
-    failures: dict[str, str] = {}
-    for failure in getattr(judge, "failures", {}).values():
-        failures[failure.rule] = failure.message
-    now = _rfc3339(env.clock.now().wall)
-    rules = []
-    for compiled in getattr(judge, "rules", ()):
-        rule = compiled.rule
-        alerts = by_rule.get(rule.name, [])
-        states = {alert.state for alert in alerts}
-        rules.append(
-            {
-                "state": "firing" if "firing" in states else "pending" if states else "inactive",
-                "name": rule.name,
-                "query": rule.expr,
-                "duration": rule.for_,
-                "keepFiringFor": rule.keep_firing_for,
-                "labels": {**rule.labels, "severity": rule.severity},
-                "annotations": {"summary": rule.summary},
-                "alerts": [_alert(alert) for alert in alerts],
-                "health": "err" if rule.name in failures else "ok",
-                "lastError": failures.get(rule.name, ""),
-                "evaluationTime": 0.0,
-                "lastEvaluation": now,
-                "type": "alerting",
-            }
-        )
-    if not rules:
-        return []
-    return [
-        {
-            "name": "rules",
-            "file": "config.toml",
-            "rules": rules,
-            "interval": 0,
-            "limit": 0,
-            "evaluationTime": 0.0,
-            "lastEvaluation": now,
-        }
-    ]
