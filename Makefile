@@ -50,7 +50,7 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
 	  { echo "make: Python's venv is missing: install the Debian package python3-venv (sudo apt-get install python3-venv)" >&2; exit 1; }
 	@echo 'making $(VENV)'
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.run: pyproject.toml | $(BIN)/python
 	@echo 'installing trader_monitor into $(VENV)'

@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from trader_monitor.cli.nautilus import NautilusError, NautilusTape
 from trader_monitor.cli.outcome import Exit, Failure
@@ -75,7 +76,7 @@ class Tape:
             raise Failure(f"cannot read {self.path}: {reason}", Exit.USAGE) from None
 
     @contextmanager
-    def _open(self) -> Iterator[IO[bytes]]:
+    def _open(self) -> Iterator[BufferedReader | gzip.GzipFile]:
         with self.path.open("rb") as file:
             packed = file.read(2) == b"\x1f\x8b"
             file.seek(0)
