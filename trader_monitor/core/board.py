@@ -6,7 +6,7 @@ batches, so that the board comes out the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from typing import Any
 
 from trader_monitor.core.bots import Bots
@@ -73,6 +73,8 @@ class Board:
         self.connections = exchanges.connections
         self.streams = exchanges.streams
         self.heartbeats = bots.heartbeats
+        self.reserved: Set[str] = tally.names
+        """Names of metrics that are the board's own: a bot's sample may not have them."""
         self._events = tally.counter("events_total", "Events accepted, by type.", "type")
         self._folds: dict[type, Callable[[Any, int], None]] = {
             Trade: fills.fold,

@@ -137,6 +137,7 @@ class Family:
         self.names = names
         self.standing = standing
         self.cells: dict[Key, Cell] = {}
+        tally.names.add(name)
         tally.series.describe(name, kind, help)
 
     def cell(self, key: Key) -> Cell:
@@ -214,6 +215,7 @@ class Histogram:
         self._name = name
         self._names = names
         self._distributions: dict[Key, _Distribution] = {}
+        tally.names.update((name, f"{name}_bucket", f"{name}_sum", f"{name}_count"))
         tally.series.describe(name, "histogram", help)
 
     def observe(self, key: Key, t_ms: int, seconds: float | None) -> None:
@@ -244,6 +246,8 @@ class Tally:
 
     def __init__(self, series: SeriesStore) -> None:
         self.series = series
+        self.names: set[str] = set()
+        """The metrics that are tallied here: nobody else may write them."""
         self.cells: dict[Labels, Cell] = {}
         self.pending: list[Pending] = []
         self._round: list[Cell] = []

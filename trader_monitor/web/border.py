@@ -1,0 +1,208 @@
+"""The border: bytes that anybody sent become events that everything behind may trust, or faults with their paths.
+
+The fast way decodes a line straight into its fact and counts the colons, which tells whether a key came twice;
+whatever is refused there goes the careful way, which says what is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal, TypeAlias, Union
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import astuple
+
+from trader_monitor.core.facts import EVENT_TYPES, Event, Prediction, Sample
+from trader_monitor.web.explain import duplicate_key, event_from, explain, timed
+from trader_monitor.web.fields import Fault, Window, faults
+from trader_monitor.web.packed import Malformed, pieces
+
+__all__ = [
+    "MAX_EVENT",
+    "MAX_EVENTS",
+    "MAX_LISTED",
+    "Border",
+    "Format",
+    "LineError",
+    "TooMany",
+    "numbered_items",
+    "numbered_lines",
+    "numbered_pieces",
+]
+
+MAX_EVENT = 64 << 10
+"""Bytes of one event."""
+
+MAX_EVENTS = 10_000
+"""Events of one request: more of them would keep everything else waiting."""
+
+MAX_LISTED = 100
+"""Errors that an answer lists."""
+
+Format: TypeAlias = Literal["json", "ndjson", "msgpack"]
+
+_EVENT: Any = Union[EVENT_TYPES]  # noqa: UP007 - a tuple of types is unpacked
+_FROM_JSON = msgspec.json.Decoder(_EVENT)
+_FROM_MSGPACK = msgspec.msgpack.Decoder(_EVENT)
+_ANYTHING = msgspec.msgpack.Decoder()
+_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
+_SPACED_COLON = re.compile(rb'"[ \t\r\n]+:')
+_KEYS = {kind: len(kind.__struct_fields__) + 1 for kind in EVENT_TYPES}
+_REFUSED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError)
+
+
+class TooMany(Exception):
+    """More events than one request may hold."""
+
+
+class LineError(Struct, frozen=True):
+    """One fault of one event; `line` counts from 1, in an array too."""
+
+    line: int
+    path: str
+    error: str
+
+
+class Border:
+    """One request's passage. `take` may be called for its pieces in turn."""
+
+    def __init__(self, window: Window) -> None:
+        self.window = window
+        self.facts: list[Event] = []
+        self.lines: list[int] = []
+        """Where each fact stood."""
+        self.errors: list[LineError] = []
+        self.refused = 0
+        """Events that were refused, listed or not."""
+        self._pieces = 0
+
+    def take(self, numbered: Iterable[tuple[int, bytes]]) -> None:
+        """Takes events in JSON."""
+        facts, lines, window = self.facts, self.lines, self.window
+        decode = _FROM_JSON.decode
+        for number, line in numbered:
+            if len(line) > MAX_EVENT:
+                self._refuse(number, [_too_large(line)])
+                continue
+            result: Event | list[Fault]
+            try:
+                result = decode(line)
+            except _REFUSED:
+                result = timed(line) or explain(line)
+            if isinstance(result, list):
+                self._refuse(number, result)
+                continue
+            if line.count(b":") != _keys(result):
+                twice = _repeated(line, result)
+                if twice is not None:
+                    self._refuse(number, [twice])
+                    continue
+            found = faults(result, window)
+            if found:
+                self._refuse(number, found)
+                continue
+            facts.append(result)
+            lines.append(number)
+
+    def take_packed(self, numbered: Iterable[tuple[int, tuple[bytes, list[Fault]]]]) -> bool:
+        """Takes events in MessagePack; whether there were any. What cannot be read is the last error."""
+        before = self._pieces
+        try:
+            for number, (piece, found) in numbered:
+                self._pieces = number
+                self._take_piece(number, piece, found)
+        except Malformed as error:
+            self._refuse(self._pieces + 1, [Fault("$", f"expected MessagePack: {error}")])
+            return False
+        return self._pieces > before
+
+    def _take_piece(self, number: int, piece: bytes, found: list[Fault]) -> None:
+        if len(piece) > MAX_EVENT:
+            found = [_too_large(piece)]
+        if found:
+            self._refuse(number, found)
+            return
+        result: Event | list[Fault]
+        try:
+            result = _FROM_MSGPACK.decode(piece)
+        except _REFUSED:
+            result = _explain_packed(piece)
+        if not isinstance(result, list):
+            result = faults(result, self.window) or result
+        if isinstance(result, list):
+            self._refuse(number, result)
+            return
+        self.facts.append(result)
+        self.lines.append(number)
+
+    def _refuse(self, number: int, found: list[Fault]) -> None:
+        self.refused += 1
+        room = MAX_LISTED - len(self.errors)
+        self.errors += [LineError(number, path[:200], error) for path, error in found[:room]]
+
+
+def numbered_lines(body: bytes) -> list[tuple[int, bytes]]:
+    """NDJSON's lines that hold something. Raises TooMany."""
+    if body.count(b"\n") > 2 * MAX_EVENTS:
+        raise TooMany
+    lines = [(number, line) for number, line in enumerate(body.split(b"\n"), 1) if line and not line.isspace()]
+    if len(lines) > MAX_EVENTS:
+        raise TooMany
+    return lines
+
+
+def numbered_items(body: bytes) -> list[tuple[int, bytes]]:
+    """One JSON object, or the objects of one array. Raises TooMany."""
+    if body.lstrip()[:1] != b"[":
+        return [(1, body)]
+    if body.count(b",") > 64 * MAX_EVENTS or body.count(b"{") > 4 * MAX_EVENTS:
+        raise TooMany
+    try:
+        items = [bytes(item) for item in _ARRAY.decode(body)]
+    except _REFUSED:
+        return [(1, body)]
+    if len(items) > MAX_EVENTS:
+        raise TooMany
+    return list(enumerate(items, 1))
+
+
+def numbered_pieces(body: bytes) -> Iterator[tuple[int, tuple[bytes, list[Fault]]]]:
+    """MessagePack's events, found as they are asked for. Raises TooMany, and Malformed."""
+    for number, piece in enumerate(pieces(body), 1):
+        if number > MAX_EVENTS:
+            raise TooMany
+        yield number, piece
+
+
+def _keys(event: Event) -> int:
+    """How many keys the event has if no field was written as null."""
+    values = astuple(event)
+    keys = _KEYS[type(event)] - values.count(None)
+    if event.context is not None:
+        keys += len(event.context)
+    if isinstance(event, Sample):
+        keys += len(event.labels) or -1
+    elif isinstance(event, Prediction) and event.features is not None:
+        keys += len(event.features)
+    return keys
+
+
+def _repeated(line: bytes, event: Event) -> Fault | None:
+    """A key that comes twice. There are more colons than keys: in texts, or because of nulls, or of that."""
+    if line.count(b'":') == _keys(event) and not _SPACED_COLON.search(line):
+        return None
+    return duplicate_key(line)
+
+
+def _explain_packed(piece: bytes) -> Event | list[Fault]:
+    try:
+        value = _ANYTHING.decode(piece)
+    except _REFUSED as error:
+        return [Fault("$", f"expected MessagePack: {error}")]
+    return event_from(value)
+
+
+def _too_large(line: bytes) -> Fault:
+    return Fault("$", f"expected at most {MAX_EVENT >> 10} KiB an event, got {len(line) / 1024:,.0f}")

@@ -1,0 +1,107 @@
+"""Intake: a batch of bytes through the border and into the journal, and the answer that tells what became of it.
+
+The HTTP route and the Unix socket share it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET, Struct, UnsetType
+
+from trader_monitor.web.border import (
+    MAX_LISTED,
+    Border,
+    Format,
+    LineError,
+    numbered_items,
+    numbered_lines,
+    numbered_pieces,
+)
+from trader_monitor.web.fields import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from trader_monitor.runtime.env import Env
+
+__all__ = ["Answer", "border_of", "take_body", "take_lines"]
+
+SLICE = 200
+"""Events that are checked before others get their turn."""
+
+
+class Answer(Struct, frozen=True):
+    """What became of a batch. `status` is HTTP's; `refused` counts events whose errors may not all be listed."""
+
+    status: int
+    accepted: int
+    duplicates: int
+    errors: list[LineError] | UnsetType = UNSET
+    refused: int | UnsetType = UNSET
+
+
+def border_of(env: Env) -> Border:
+    """A border with the present window of time."""
+    config, now = env.config(), env.clock.now().wall
+    oldest, newest = now - config.store.retention, now + config.ingest.max_ahead
+    return Border(Window(now, oldest, newest, env.board.reserved))
+
+
+async def take_body(env: Env, body: bytes, form: Format) -> Answer:
+    """Takes a whole body. Raises TooMany, and StoreUnavailable; then nothing of it was accepted."""
+    border = border_of(env)
+    match form:
+        case "msgpack":
+            pieces = numbered_pieces(body)
+            while border.take_packed(islice(pieces, SLICE)):
+                await _others()
+        case "json":
+            await _take_slices(border, numbered_items(body))
+        case "ndjson":
+            await _take_slices(border, numbered_lines(body))
+    return await _recorded(env, border)
+
+
+async def take_lines(env: Env, lines: Iterable[tuple[int, bytes]]) -> Answer:
+    """Takes numbered lines of JSON. Raises StoreUnavailable; then none of them was accepted."""
+    border = border_of(env)
+    border.take(lines)
+    return await _recorded(env, border)
+
+
+async def _others() -> None:
+    """Lets others have their turn."""
+    await asyncio.sleep(0)
+
+
+async def _take_slices(border: Border, numbered: list[tuple[int, bytes]]) -> None:
+    for first in range(0, len(numbered), SLICE):
+        if first:
+            await _others()
+        border.take(numbered[first : first + SLICE])
+
+
+async def _recorded(env: Env, border: Border) -> Answer:
+    """Commits what is good; the answer names what is not."""
+    if border.refused:
+        env.meters.count("monitor_events_refused_total", border.refused, reason="border")
+    if not border.facts:
+        return Answer(400, 0, 0, border.errors, border.refused) if border.refused else Answer(202, 0, 0)
+    recorded = await env.journal.record(border.facts)
+    if not border.refused and not recorded.conflicts:
+        return Answer(202, recorded.accepted, recorded.duplicates)
+    errors = list(border.errors)
+    for index in recorded.conflicts[: MAX_LISTED - len(errors)]:
+        known = "this source used the id before with another body; the first stands"
+        errors.append(LineError(border.lines[index], "$.id", known))
+    errors.sort(key=lambda error: error.line)
+    return Answer(
+        400 if border.refused else 409,
+        recorded.accepted,
+        recorded.duplicates,
+        errors,
+        border.refused + len(recorded.conflicts),
+    )

@@ -1,0 +1,126 @@
+"""MessagePack at the border: where each event begins and ends, checked before anything is built from it.
+
+A length that promises more than there is, nesting that is too deep and keys that come twice are found here, in
+the bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trader_monitor.web.fields import Fault
+
+__all__ = ["Malformed", "pieces"]
+
+MAX_DEPTH = 8
+
+_FIXED = {0xC0: 0, 0xC2: 0, 0xC3: 0, 0xCA: 4, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}
+_FIXED |= {0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8, 0xD4: 2, 0xD5: 3, 0xD6: 5, 0xD7: 9, 0xD8: 17}
+_SIZED = {0xC4: (1, 0), 0xC5: (2, 0), 0xC6: (4, 0), 0xC7: (1, 1), 0xC8: (2, 1), 0xC9: (4, 1)}
+_SIZED |= {0xD9: (1, 0), 0xDA: (2, 0), 0xDB: (4, 0)}
+
+
+class Malformed(Exception):
+    """The bytes are no MessagePack; nothing behind the place can be read."""
+
+
+def pieces(body: bytes) -> Iterator[tuple[bytes, list[Fault]]]:
+    """Each event's bytes with its faults: the body is one map, several in a row, or one array of maps.
+
+    Raises Malformed, after the pieces that came before.
+    """
+    at, count = 0, -1
+    if body:
+        at, count = _array(body)
+    while at < len(body) and count:
+        scan = _Scan(body)
+        end = scan.skip(at, "$", 0)
+        yield body[at:end], scan.found
+        at, count = end, count - 1
+    if count > 0:
+        raise Malformed(f"the array ends early: {count:,} more events were promised")
+    if at < len(body):
+        raise Malformed(f"{len(body) - at:,} bytes follow the array")
+
+
+def _array(body: bytes) -> tuple[int, int]:
+    """Where the first event begins and how many there are; -1 where that is not said."""
+    first = body[0]
+    if first & 0xF0 == 0x90:
+        return 1, first & 0x0F
+    if first in (0xDC, 0xDD):
+        width = 2 if first == 0xDC else 4
+        return 1 + width, int.from_bytes(body[1 : 1 + width])
+    return 0, -1
+
+
+class _Scan:
+    """One pass over one event."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.found: list[Fault] = []
+
+    def skip(self, at: int, path: str, depth: int) -> int:
+        """The end of the value at `at`."""
+        body = self.body
+        if at >= len(body):
+            raise Malformed("the body ends in the middle of an event")
+        first = body[at]
+        at += 1
+        if first <= 0x7F or first >= 0xE0:
+            return at
+        if first <= 0x8F:
+            return self._map(at, first & 0x0F, path, depth)
+        if first <= 0x9F:
+            return self._items(at, first & 0x0F, path, depth)
+        if first <= 0xBF:
+            return self._within(at + (first & 0x1F))
+        if first in _FIXED:
+            return self._within(at + _FIXED[first])
+        if first in _SIZED:
+            width, extra = _SIZED[first]
+            return self._within(at + width + extra + int.from_bytes(body[at : at + width]))
+        if first in (0xDC, 0xDD, 0xDE, 0xDF):
+            width = 2 if first in (0xDC, 0xDE) else 4
+            count = int.from_bytes(body[at : at + width])
+            walk = self._items if first <= 0xDD else self._map
+            return walk(at + width, count, path, depth)
+        raise Malformed(f"the byte 0x{first:02x} begins no value")
+
+    def _within(self, end: int) -> int:
+        if end > len(self.body):
+            raise Malformed("a length promises more than there is")
+        return end
+
+    def _enter(self, at: int, count: int, depth: int) -> None:
+        if depth >= MAX_DEPTH:
+            raise Malformed(f"nested more than {MAX_DEPTH} deep")
+        self._within(at + count)
+
+    def _items(self, at: int, count: int, path: str, depth: int) -> int:
+        self._enter(at, count, depth)
+        for _ in range(count):
+            at = self.skip(at, path, depth + 1)
+        return at
+
+    def _map(self, at: int, count: int, path: str, depth: int) -> int:
+        self._enter(at, 2 * count, depth)
+        seen: set[bytes] = set()
+        for _ in range(count):
+            end = self.skip(at, path, depth + 1)
+            key = _text(self.body[at:end])
+            where = f"{path}.{ascii(key.decode('utf-8', 'replace'))[1:-1]}"
+            if key in seen:
+                self.found.append(Fault(where, "the key comes twice"))
+            seen.add(key)
+            at = self.skip(end, where, depth + 1)
+        return at
+
+
+def _text(raw: bytes) -> bytes:
+    """A key without its length, which may be written in several ways."""
+    first = raw[0]
+    if first in (0xD9, 0xDA, 0xDB):
+        return raw[1 + _SIZED[first][0] :]
+    return raw[1:] if 0xA0 <= first <= 0xBF else raw
