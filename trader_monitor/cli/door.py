@@ -195,7 +195,8 @@ def _reason(body: Any) -> str:
         error = body.get("error") or body.get("message")
         if error is None and isinstance(body.get("errors"), list) and body["errors"]:
             error = body["errors"][0].get("error") if isinstance(body["errors"][0], dict) else body["errors"][0]
-        return str(error or "")
+        hint = body.get("hint")
+        return f"{error or ''}; {hint}" if hint else str(error or "")
     return body.strip()[:200] if isinstance(body, str) else ""
 
 

@@ -139,7 +139,7 @@ class Player:
                 if answer.status not in (429, 502, 503, 504):
                     return answer
                 why = f"busy ({answer.status})"
-                delay = wait if answer.retry_after is None else min(answer.retry_after, LONGEST_WAIT)
+                delay = wait if answer.retry_after is None else answer.retry_after
             except Failure as failure:
                 why, delay = str(failure), wait
                 if time.monotonic() + delay > patient_until:
@@ -178,7 +178,8 @@ def _paced(tape: Iterable[Recorded], speed: float, longest: float, skip: int) ->
             due += min(longest, max(0.0, recorded.at - before) / speed)
         before = recorded.at
         wait = due - (time.monotonic() - began)
-        if batch and (wait > AHEAD_SECONDS or len(batch) >= BATCH):
+        full = len(batch) >= BATCH and recorded.line != batch[-1].line  # a line travels whole: --skip counts lines
+        if batch and (wait > AHEAD_SECONDS or full):
             yield batch
             batch = []
             wait = due - (time.monotonic() - began)
