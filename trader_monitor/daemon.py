@@ -281,7 +281,9 @@ class House:
             rules = compile_rules(fresh.rules.values())
         except ConfigErrors as wrong:
             for error in wrong.errors:
-                log.error("the new configuration is not taken", path=error.path, expected=error.expected, hint=error.hint)
+                log.error(
+                    "the new configuration is not taken", path=error.path, expected=error.expected, hint=error.hint
+                )
             await self.told_reload(1.0)
             self.notifier.ready()
             return False
@@ -332,7 +334,12 @@ class House:
 def secrets(config: Config) -> list[Secret]:
     """Every secret of the configuration, for the log to conceal."""
     found: list[Secret] = list(config.http.tokens)
-    for table in (*config.collectors.values(), *config.checks.values(), *config.actions.values(), *config.channels.values()):
+    for table in (
+        *config.collectors.values(),
+        *config.checks.values(),
+        *config.actions.values(),
+        *config.channels.values(),
+    ):
         found += _secrets_in(msgspec.structs.asdict(table.options))
     return found
 

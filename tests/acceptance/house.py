@@ -1,9 +1,9 @@
 """The vocabulary of the acceptance tests: a real daemon, a real webhook sink, and what is wanted of them.
 
-    async with sink() as slack, daemon(tmp_path, rules, slack) as house:
-        await house.send(account(equity=90))
-        await slack.want(firing("drawdown"), within=5)
-        house.kill()
+async with sink() as slack, daemon(tmp_path, rules, slack) as house:
+    await house.send(account(equity=90))
+    await slack.want(firing("drawdown"), within=5)
+    house.kill()
 """
 
 from __future__ import annotations
@@ -45,9 +45,7 @@ def _alert(status: str, name: str, labels: dict[str, str]) -> Wanted:
     def wanted(alert: Mapping[str, Any]) -> bool:
         has = alert["labels"]
         return (
-            alert["status"] == status
-            and has["alertname"] == name
-            and all(has.get(k) == v for k, v in labels.items())
+            alert["status"] == status and has["alertname"] == name and all(has.get(k) == v for k, v in labels.items())
         )
 
     wanted.__name__ = f"{name} {status} {labels or ''}".strip()
@@ -131,7 +129,9 @@ class House:
             f'logging = {{ format = "json", level = "info" }}\n\n{config}\n'
         )
 
-    async def open(self, *, within: float = 20.0, env: Mapping[str, str] | None = None, prefix: tuple[str, ...] = ()) -> None:
+    async def open(
+        self, *, within: float = 20.0, env: Mapping[str, str] | None = None, prefix: tuple[str, ...] = ()
+    ) -> None:
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *prefix,
