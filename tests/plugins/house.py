@@ -52,7 +52,7 @@ class TinyBoard:
 
 
 class Wake:
-    """Set by facts of its types; a wait takes it back."""
+    """As the journal's: set by facts of its types; a wait takes it back."""
 
     def __init__(self) -> None:
         self.event = asyncio.Event()
@@ -60,6 +60,9 @@ class Wake:
     async def wait(self) -> None:
         await self.event.wait()
         self.event.clear()
+
+    def set(self) -> None:
+        self.event.set()
 
 
 class TinyJournal:

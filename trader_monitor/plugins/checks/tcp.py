@@ -1,0 +1,43 @@
+"""Opens a TCP connection."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from msgspec import Struct
+
+from trader_monitor.config.values import Duration
+from trader_monitor.runtime.env import Env
+from trader_monitor.runtime.probe import Probe
+from trader_monitor.runtime.registry import check
+from trader_monitor.runtime.unasked import could_not_ask
+
+
+class Options(Struct, frozen=True, forbid_unknown_fields=True):
+    """`max_latency` bounds the time to connect."""
+
+    host: str
+    port: int
+    max_latency: Duration | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.port < 65536:
+            raise ValueError("expected port between 1 and 65535")
+
+
+@check("tcp", Options)
+async def tcp(options: Options, env: Env) -> Probe:
+    """Opens a TCP connection: whether it is accepted, and how soon."""
+    began = time.monotonic()
+    try:
+        _, writer = await asyncio.open_connection(options.host, options.port)
+    except OSError as error:
+        if could_not_ask(error):
+            raise
+        return Probe(False, error.strerror or str(error) or type(error).__name__, time.monotonic() - began)
+    seconds = time.monotonic() - began
+    writer.transport.abort()
+    if options.max_latency is not None and seconds > options.max_latency:
+        return Probe(False, f"connected after {seconds:.3f} s, wanted {options.max_latency:g} s", seconds)
+    return Probe(True, f"connected in {seconds:.3f} s", seconds)
