@@ -35,7 +35,7 @@ __all__ = ["Journal", "Judge", "Recorded", "StoreUnavailable", "Unjudged", "Wake
 
 QUEUE_BYTES = 32 << 20
 STALL_SECONDS = 2.0
-_RETRY_FIRST, _RETRY_LAST = 0.1, 5.0
+_RETRY_FIRST, _RETRY_LAST = 0.1, 1.0
 _ROUNDS = 4
 _PROBE_BYTES = 64 << 10
 

@@ -301,7 +301,9 @@ def _connected(path: Path) -> sqlite3.Connection:
     try:
         db.execute("PRAGMA busy_timeout=5000")
         db.execute("PRAGMA auto_vacuum=INCREMENTAL")
-        db.execute("PRAGMA journal_mode=WAL")
+        mode = db.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+        if mode != "wal":  # a disk that fails just now makes SQLite stay with its old mode, without an error
+            raise sqlite3.OperationalError(f"the store's log could not be opened (journal mode {mode})")
         db.execute("PRAGMA synchronous=FULL")
         db.execute("PRAGMA wal_autocheckpoint=0")
         db.execute("PRAGMA cache_size=-4096")
