@@ -304,12 +304,14 @@ class SeriesStore:
 
     def window(self, sid: int, t0_ms: int, t1_ms: int) -> tuple[Times, Floats]:
         """See `Source.window`."""
-        t, v = self.head(sid)
-        if not len(t) or t1_ms < t[0]:
+        head = self._heads[sid]
+        if head is None or not head.end:
             return _EMPTY_T, _EMPTY_V
+        end = head.end
+        t = head.t[:end]
+        after = end if head.newest <= t1_ms else int(t.searchsorted(t1_ms, "right"))
         first = 0 if t0_ms < t[0] else int(t.searchsorted(t0_ms, "right"))
-        after = len(t) if t1_ms >= t[-1] else int(t.searchsorted(t1_ms, "right"))
-        return t[first:after], v[first:after]
+        return t[first:after], head.v[first:after]
 
     def last(self, sids: Times, t_ms: int, lookback_ms: int) -> tuple[Times, Floats]:
         """See `Source.last`: by column where nothing is newer than `t_ms`, else series by series."""

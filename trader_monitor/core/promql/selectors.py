@@ -157,33 +157,33 @@ class RangeSelector:
         ends = self.shift.times(ctx)
         starts = ends - self.range_ms
         first, last = int(starts[0]), int(ends[-1])
-        shape = (len(sids), len(ends))
+        steps = len(ends)
         ctx.admit(len(sids) * len(ctx.times))
-        lo, hi = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        window = ctx.source.window
+        bounds = np.concatenate([starts, ends])
+        slices = np.zeros((len(sids), 2 * steps), np.int64)
         ts: list[Times] = []
         vs: list[Floats] = []
         base = 0
         for row, sid in enumerate(sids.tolist()):
-            t, v = ctx.source.window(sid, first, last)
-            if not len(t):
-                lo[row] = hi[row] = base
-                continue
-            stale = stale_mask(v)
-            if stale.any():
-                t, v = t[~stale], v[~stale]
-            lo[row] = t.searchsorted(starts, "right")
-            hi[row] = t.searchsorted(ends, "right")
-            lo[row] += base
-            hi[row] += base
-            ts.append(t)
-            vs.append(v)
+            t, v = window(sid, first, last)
+            if len(t):
+                ts.append(t)
+                vs.append(v)
+                slices[row] = t.searchsorted(bounds, "right") if steps > 1 else (0, len(t))
+            slices[row] += base
             base += len(t)
             if row % 1024 == 1023:
                 ctx.admit(base)
         ctx.admit(base)
         flat_t = np.concatenate(ts) if ts else np.empty(0, np.int64)
         flat_v = np.concatenate(vs) if vs else np.empty(0)
-        return _spread(Windows(labels, flat_t, flat_v, lo, hi, ends, self.range_ms, ctx))
+        stale = stale_mask(flat_v)
+        if stale.any():
+            kept = ~stale
+            slices = np.concatenate([[0], np.cumsum(kept)])[slices]
+            flat_t, flat_v = flat_t[kept], flat_v[kept]
+        return _spread(Windows(labels, flat_t, flat_v, slices[:, :steps], slices[:, steps:], ends, self.range_ms, ctx))
 
 
 class Subquery:
