@@ -66,15 +66,23 @@ async def webhook(options: WebhookOptions, env: Env, notice: Notice) -> str:
     if options.secret is not None:
         headers["X-Signature"] = signature(options.secret.reveal(), int(env.clock.now().wall), body)
     try:
-        async with env.http().post(_plain(options.url), data=body, headers=headers, allow_redirects=False) as response:
-            if 200 <= response.status < 300:
-                await _finish(response)
-                return f"status {response.status}"
-            raise await _refusal(response, env.clock.now().wall)
+        try:
+            return await _post(env, _plain(options.url), body, headers)
+        except aiohttp.ServerDisconnectedError:
+            # The receiver had closed a kept connection just then: another is tried at once.
+            return await _post(env, _plain(options.url), body, headers)
     except aiohttp.InvalidURL:
         raise DeliveryError("the URL is not valid", permanent=True) from None
     except (aiohttp.ClientError, OSError) as error:
         raise DeliveryError(_reason(error)) from None
+
+
+async def _post(env: Env, url: str, body: bytes, headers: dict[str, str]) -> str:
+    async with env.http().post(url, data=body, headers=headers, allow_redirects=False) as response:
+        if 200 <= response.status < 300:
+            await _finish(response)
+            return f"status {response.status}"
+        raise await _refusal(response, env.clock.now().wall)
 
 
 def payload(notice: Notice) -> dict[str, Any]:
