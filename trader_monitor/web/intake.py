@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from trader_monitor.web.border import (
     MAX_LISTED,
@@ -39,8 +40,12 @@ class Answer(Struct, frozen=True):
     status: int
     accepted: int
     duplicates: int
-    errors: list[LineError] | UnsetType = UNSET
-    refused: int | UnsetType = UNSET
+    errors: list[LineError] | None = None
+    refused: int | None = None
+
+    def body(self) -> dict[str, Any]:
+        """What is told of it, without the status."""
+        return {name: value for name, value in asdict(self).items() if name != "status" and value is not None}
 
 
 def border_of(env: Env) -> Border:

@@ -111,7 +111,7 @@ async def _taken(env: Env, numbered: list[tuple[int, bytes]]) -> dict[str, Any]:
     except Exception:
         log.exception("a batch failed", lines=len(numbered))
         return {"status": 500, "error": "the monitor failed at this batch", "accepted": 0, "duplicates": 0}
-    return {k: v for k, v in msgspec.structs.asdict(answer).items() if v is not msgspec.UNSET}
+    return {"status": answer.status} | answer.body()
 
 
 async def _tell(connection: socket.socket, answer: dict[str, Any]) -> None:

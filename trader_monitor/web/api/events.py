@@ -49,12 +49,8 @@ def routes(env: Env) -> list[web.RouteDef]:
             answer = await take_body(env, body, form)
         except TooMany:
             return refusal(413, f"more than {MAX_EVENTS:,} events in one request", "send fewer at once")
-        return web.Response(status=answer.status, body=_encode(answer), content_type="application/json")
+        return web.Response(
+            status=answer.status, body=msgspec.json.encode(answer.body()) + b"\n", content_type="application/json"
+        )
 
     return [web.post("/v1/events", post)]
-
-
-def _encode(answer: object) -> bytes:
-    fields = msgspec.structs.asdict(answer)  # type: ignore[arg-type]
-    del fields["status"]
-    return msgspec.json.encode(fields) + b"\n"

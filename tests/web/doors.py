@@ -1,0 +1,107 @@
+"""The ingest doors for tests: the HTTP application and the Unix socket over a real journal, on 127.0.0.1."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import aiohttp
+from msgspec import structs
+
+from trader_monitor.config.tables import Config, Http, Ingest, Live, Store
+from trader_monitor.config.values import Listen, Secret
+from trader_monitor.runtime.clock import Clock, SystemClock
+from trader_monitor.runtime.env import Env
+from trader_monitor.runtime.journal import Journal, open_journal
+from trader_monitor.runtime.meters import Meters
+from trader_monitor.runtime.progress import Progress
+from trader_monitor.runtime.sockets import bind_tcp, bind_unix, port_of
+from trader_monitor.web.api import events
+from trader_monitor.web.app import serve
+from trader_monitor.web.socket import ingest
+
+
+class Doors(NamedTuple):
+    """An open house: where to knock, and what is behind."""
+
+    env: Env
+    url: str
+    port: int
+    path: Path
+    http: aiohttp.ClientSession
+
+    @property
+    def journal(self) -> Journal:
+        return self.env.journal
+
+    async def post(self, body: Any, kind: str = "application/x-ndjson", **headers: str) -> tuple[int, dict[str, Any]]:
+        """Posts events (bytes as they are, anything else as NDJSON) and gives status and answer."""
+        if not isinstance(body, bytes):
+            body = "\n".join(json.dumps(event) for event in body).encode()
+        told = {"Content-Type": kind, **headers}
+        async with self.http.post(self.url + "/v1/events", data=body, headers=told) as answer:
+            return answer.status, await answer.json()
+
+
+@asynccontextmanager
+async def doors(
+    folder: Path, *, tokens: Iterable[str] = (), clock: Clock | None = None, **ingesting: Any
+) -> AsyncIterator[Doors]:
+    """Opens the doors over a store in `folder`; everything is closed again at the end."""
+    clock = clock or SystemClock()
+    meters = Meters()
+    path = folder / "ingest.sock"
+    http = bind_tcp(Listen("127.0.0.1", 0), "http.listen")
+    unix = bind_unix(path, "ingest.socket")
+    config = structs.replace(
+        Config(file=folder / "config.toml"),
+        http=Http(listen=Listen("127.0.0.1", port_of(http)), tokens=tuple(Secret(t, "test") for t in tokens)),
+        live=Live(),
+        ingest=Ingest(socket=path, **ingesting),
+        store=Store(path=folder / "store.db"),
+    )
+    journal = await open_journal(config.store.path, clock=clock, meters=meters, max_series=1_000)
+    env = Env(
+        clock=clock,
+        journal=journal,
+        history=None,  # type: ignore[arg-type]
+        meters=meters,
+        progress=Progress(clock),
+        began=clock.now(),
+        config=lambda: config,
+        config_path=config.file,
+        http=None,  # type: ignore[arg-type]
+        children=tuple,
+        ready=tuple,
+        reload=None,  # type: ignore[arg-type]
+    )
+    port = port_of(http)
+    tasks = [asyncio.create_task(serve(env, http, [events.routes(env)])), asyncio.create_task(ingest(env, unix))]
+    try:
+        async with aiohttp.ClientSession() as session:
+            yield Doors(env, f"http://127.0.0.1:{port}", port, path, session)
+        for task in tasks:
+            assert not task.done(), task
+    finally:
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+        unix.close()
+        await journal.close()
+
+
+def raw_exchange(port: int, sent: bytes, *, within: float = 5.0) -> bytes:
+    """Sends bytes as they are and gives all that comes back until the other side closes (or the time is up)."""
+    came = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=within) as sock, suppress(OSError):
+        sock.sendall(sent)
+        while chunk := sock.recv(65536):
+            came += chunk
+    return came
