@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import ssl
 
 __all__ = ["could_not_ask"]
 
@@ -20,6 +21,8 @@ def could_not_ask(error: BaseException) -> bool:
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
+        if isinstance(error, ssl.SSLError):
+            return False  # its numbers are OpenSSL's own, and the peer has spoken
         if isinstance(error, socket.gaierror):
             return True
         if isinstance(error, OSError) and error.errno in OURS:
