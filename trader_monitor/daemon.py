@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,7 +39,7 @@ from trader_monitor.loops.retain import retain
 from trader_monitor.runtime.clock import SystemClock
 from trader_monitor.runtime.env import Env
 from trader_monitor.runtime.history import History
-from trader_monitor.runtime.journal import Journal, open_journal
+from trader_monitor.runtime.journal import open_journal
 from trader_monitor.runtime.log import open_log
 from trader_monitor.runtime.meters import Meters
 from trader_monitor.runtime.progress import Progress

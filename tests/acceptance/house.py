@@ -218,6 +218,16 @@ class House:
         ):
             return answer.status, await answer.json(content_type=None)
 
+    async def delivered(self, channel: str, *, within: float = 10.0) -> None:
+        """Waits until the daemon has written down that the channel took something."""
+        deadline = time.monotonic() + within
+        while time.monotonic() < deadline:
+            channels = (await self.get("/v1/status"))["channels"]
+            if any(c["name"] == channel and c["last_delivered_at"] for c in channels):
+                return
+            await asyncio.sleep(0.02)
+        raise AssertionError(f"nothing was delivered to {channel} within {within} s")
+
     async def until(self, expr: str, wanted: Callable[[float], bool], *, within: float = 10.0) -> float:
         """Waits until an instant query yields a wanted value."""
         deadline = time.monotonic() + within
