@@ -178,8 +178,8 @@ async def _finish(response: aiohttp.ClientResponse) -> bytes:
 def _reason(error: Exception) -> str:
     """What went wrong, without the address."""
     cause = getattr(error, "os_error", error)
-    text = getattr(cause, "strerror", None) or (str(cause) if cause is not error else "")
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    text = getattr(cause, "strerror", None) or getattr(error, "message", None)
+    return f"{type(error).__name__}: {text}" if isinstance(text, str) and text else type(error).__name__
 
 
 def _plain(value: Secret | str) -> str:
