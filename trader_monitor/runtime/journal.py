@@ -15,29 +15,28 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import structlog
 
 from trader_monitor.core.board import Board
 from trader_monitor.core.facts import AlertChanged, Event, Fact, Now
-from trader_monitor.core.series import SeriesStore, Touched
+from trader_monitor.core.series import SeriesStore
 from trader_monitor.runtime.clock import Clock
+from trader_monitor.runtime.judging import Judge, Unjudged, judged
+from trader_monitor.runtime.mending import RETRY_LAST, Mender
 from trader_monitor.runtime.meters import Meters
-from trader_monitor.runtime.owed import Owed, without_samples
+from trader_monitor.runtime.owed import without_samples
 from trader_monitor.runtime.publication import Publication, Wake
 from trader_monitor.runtime.replay import Replayed, replay_file
 from trader_monitor.runtime.rows import Damaged, Pen, Row, encode, size_of
 from trader_monitor.runtime.snapshot import snapshot
-from trader_monitor.runtime.store import Store, StoreBroken, is_corruption
+from trader_monitor.runtime.store import Store, is_corruption
 
 __all__ = ["Journal", "Judge", "Recorded", "StoreUnavailable", "Unjudged", "Wake", "open_journal"]
 
 QUEUE_BYTES = 32 << 20
 STALL_SECONDS = 2.0
-_RETRY_FIRST, _RETRY_LAST = 0.1, 1.0
-_ROUNDS = 4
-_PROBE_BYTES = 64 << 10
 
 log = structlog.get_logger(__name__)
 
@@ -56,29 +55,6 @@ class Recorded(NamedTuple):
     accepted: int
     duplicates: int = 0
     conflicts: tuple[int, ...] = ()
-
-
-class Judge(Protocol):
-    """The rules, pure: what changes for the alerts, given the board."""
-
-    def touched(self, board: Board, touched: Touched, now: Now) -> list[AlertChanged]: ...
-
-    def due(self, board: Board, now: Now) -> list[AlertChanged]: ...
-
-    def next_due(self, board: Board, now: Now) -> float: ...
-
-
-class Unjudged:
-    """No rules."""
-
-    def touched(self, board: Board, touched: Touched, now: Now) -> list[AlertChanged]:
-        return []
-
-    def due(self, board: Board, now: Now) -> list[AlertChanged]:
-        return []
-
-    def next_due(self, board: Board, now: Now) -> float:
-        return float("inf")
 
 
 class _Batch:
@@ -115,14 +91,12 @@ class Journal:
         """The newest segment of ids that is known to be on disk."""
         self.history_revision = 0
         """Grows when the blocks on disk change."""
-        self._max_series = replayed.board.series.max_series
+        self.max_series = replayed.board.series.max_series
         self._ahead: deque[_Batch] = deque()
         self._ahead_bytes = 0
-        self._owed = Owed()
-        self._failing = False
+        self.failing = False
         self._stalled = False
-        self._tainted = False
-        self._mending: asyncio.Task[None] | None = None
+        self._mender = Mender(self)
         self._publication = Publication()
         meters.set("monitor_store_degraded", 0.0)
 
@@ -137,8 +111,8 @@ class Journal:
         if not any(isinstance(fact, Event) for fact in facts):
             await self._record_own(facts)
             return Recorded(len(facts))
-        if self._failing or self._stalled:
-            raise StoreUnavailable(self.degraded or "the store is failing", _RETRY_LAST)
+        if self.failing or self._stalled:
+            raise StoreUnavailable(self.degraded or "the store is failing", RETRY_LAST)
         if self._ahead_bytes > QUEUE_BYTES:
             self.meters.count("monitor_events_refused_total", len(facts), reason="queue")
             raise StoreUnavailable("the journal's queue is full", 1.0)
@@ -168,7 +142,7 @@ class Journal:
         if not facts:
             return
         row = self._fold(facts, None, self.clock.now())
-        if self._failing:
+        if self.failing:
             self._owe(row)
             self._publish(row.facts)
             return
@@ -184,7 +158,7 @@ class Journal:
         try:
             self.board.fold_many(facts, now)
         except Exception as error:
-            self._taint(f"a fact could not be folded: {error!r}")
+            self.fail(error)
             raise
         steps = [facts, *self._judged(now)]
         if len(steps) == 1:
@@ -192,22 +166,13 @@ class Journal:
         return Row([fact for step in steps for fact in step], raws, now, tuple(map(len, steps)))
 
     def _judged(self, now: Now) -> list[list[AlertChanged]]:
-        """Verdicts on what was touched, folded; an alert's own series may touch further rules."""
         verdicts: list[list[AlertChanged]] = []
-        for _ in range(_ROUNDS):
-            touched = self.board.series.take_touched()
-            if not touched.sids:
-                break
-            try:
-                fresh = self.judge.touched(self.board, touched, now)
-            except Exception:  # a rule that fails must not cost the facts; `tick` raises it to the supervisor
-                self.meters.count("monitor_judge_failures_total")
-                log.exception("rules could not be judged")
-                break
-            if not fresh:
-                break
-            self.board.fold_many(fresh, now)
-            verdicts.append(fresh)
+        try:
+            for step in judged(self.judge, self.board, now):
+                verdicts.append(step)
+        except Exception:  # a rule that fails must not cost the facts; `tick` raises it to the supervisor
+            self.meters.count("monitor_judge_failures_total")
+            log.exception("rules could not be judged")
         return verdicts
 
     def _send(self, row: Row, *, has_events: bool) -> _Batch:
@@ -243,7 +208,7 @@ class Journal:
         self.since_snapshot += len(batch.row.facts)
         if self._stalled:
             self._stalled = False
-            self._say(None)
+            self.say(None)
         if not batch.published:
             self._publish(batch.row.facts)
         if not batch.done.done():
@@ -286,22 +251,22 @@ class Journal:
                 batch.done.set_exception(StoreUnavailable(_reason(error), 1.0))
             else:
                 batch.done.set_result(None)
-        self._taint(_reason(error))
+        self.fail(error)
 
-    def _taint(self, reason: str) -> None:
-        """The board holds what the store does not: it has to be rebuilt."""
-        self._failing = self._tainted = True
+    def fail(self, error: Exception) -> None:
+        """Board and store disagree, or the store's file is damaged: both are put in order in the background."""
+        self.failing = True
         self._stalled = False
-        self._say(reason)
-        if self._mending is None or self._mending.done():
-            self._mending = asyncio.create_task(self._mend(), name="journal mend")
+        self.say(_reason(error))
+        self._mender.begin(corrupt=is_corruption(error))
 
     def _stall(self) -> None:
-        if not self._stalled and not self._failing:
+        if not self._stalled and not self.failing:
             self._stalled = True
-            self._say(f"a commit has been under way for more than {STALL_SECONDS:g} s")
+            self.say(f"a commit has been under way for more than {STALL_SECONDS:g} s")
 
-    def _say(self, reason: str | None) -> None:
+    def say(self, reason: str | None) -> None:
+        """Tells the log and the meters how the store is."""
         if reason is None:
             log.info("the store takes writes again")
         elif self.degraded is None:
@@ -310,69 +275,27 @@ class Journal:
         self.meters.set("monitor_store_degraded", 0.0 if reason is None else 1.0)
 
     def _owe(self, row: Row) -> None:
-        self._count_dropped(self._owed.add(row))
+        self._count_dropped(self._mender.owed.add(row))
 
     def _count_dropped(self, facts: int) -> None:
         if facts:
             self.meters.count("monitor_facts_dropped_total", facts)
 
-    async def _mend(self) -> None:
-        """Rebuilds the board, then tries to write what is owed, until both have worked."""
-        delay = 0.0
-        while self._failing:
-            try:
-                if self._tainted:
-                    await self._rebuild()
-                await self._pay()
-            except (sqlite3.Error, OSError, StoreBroken, Damaged) as error:
-                self._say(_reason(error))
-                delay = min(max(2 * delay, _RETRY_FIRST), _RETRY_LAST)
-                await self.clock.sleep(delay)
-
-    async def _rebuild(self) -> None:
-        await self.store.write(lambda db: None)  # the schema is there, and the writer has nothing in hand
+    async def settled(self) -> None:
+        """Waits until nothing is on its way."""
         while self._ahead:
             await asyncio.wait({self._ahead[-1].done})
-        replayed = await asyncio.to_thread(
-            replay_file, self.store.path, self.clock.now(), self.boot, max_series=self._max_series
-        )
-        board = replayed.board
-        board.series.generation += self.board.series.generation + 1  # what was cached of the old one is void
-        for row in self._owed:
-            board.fold_many(row.facts, row.now)
-        self.board, self.seq, self.sealed, self._tainted = board, replayed.seq, replayed.sealed, False
 
-    async def _pay(self) -> None:
-        """Writes what is owed; a disk that takes nothing but that would fail at the next event, so a little more."""
-        while True:
-            rows = self._owed.take()
-            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def replaced(self, replayed: Replayed) -> None:
+        """The board is another from now on: that which the store has."""
+        # What was cached of the old series is void.
+        replayed.board.series.generation += self.board.series.generation + 1
+        self.board, self.seq, self.sealed = replayed.board, replayed.seq, replayed.sealed
 
-            def write(db: sqlite3.Connection, rows: list[Row] = rows) -> None:
-                db.execute("INSERT OR REPLACE INTO probe VALUES (1, randomblob(?))", (_PROBE_BYTES,))
-                for row in rows:
-                    self.pen.write(db, row)
-
-            def settle(error: Exception | None, done: asyncio.Future[None] = done) -> None:
-                if error is None:
-                    done.set_result(None)
-                else:
-                    done.set_exception(error)
-
-            self.store.append(write, settle, mend=True)
-            try:
-                await done
-            except BaseException:
-                self._owed.put_back(rows)
-                self.losses = self.store.failures
-                raise
-            paid = sum(len(row.facts) for row in rows)
-            self.seq += paid
-            self.since_snapshot += paid
-            if not self._owed:
-                self._failing = False
-                self._say(None)
-                return
+    def paid(self, facts: int) -> None:
+        """Facts that were owed are durable."""
+        self.seq += facts
+        self.since_snapshot += facts
 
     # --- the rest -----------------------------------------------------------------------------------------
 
@@ -388,7 +311,7 @@ class Journal:
     @property
     def sound(self) -> bool:
         """Whether board and store agree, but for what is on its way."""
-        return not self._failing and not self._tainted
+        return not self.failing
 
     def wants_snapshot(self, facts: int) -> bool:
         """Whether replay would take long by now, or heads grow beyond their bound."""
@@ -401,7 +324,7 @@ class Journal:
         meters.set("monitor_store_bytes", float(store.size()))
         meters.set("monitor_journal_queue_bytes", float(self._ahead_bytes))
         meters.set("monitor_journal_seq", float(self.seq))
-        meters.set("monitor_store_owed", float(len(self._owed)))
+        meters.set("monitor_store_owed", float(len(self._mender.owed)))
         seconds = sorted(store.commit_seconds)
         if seconds:
             for quantile in ("0.5", "0.99"):
@@ -410,15 +333,8 @@ class Journal:
 
     async def close(self) -> None:
         """Finishes what is under way, pays what is owed, takes a snapshot and closes the store."""
-        if self._mending is not None:
-            self._mending.cancel()
-            await asyncio.gather(self._mending, return_exceptions=True)
-        if self._owed and not self._tainted:
-            try:
-                await self._pay()
-            except (sqlite3.Error, OSError, StoreBroken) as error:
-                log.error("facts were lost: the store failed to the end", rows=len(self._owed), reason=str(error))
-        elif self.since_snapshot:
+        await self._mender.close()
+        if not self.failing and self.since_snapshot:
             try:
                 await snapshot(self)
             except (sqlite3.Error, OSError) as error:
@@ -438,8 +354,8 @@ async def open_journal(
     now = clock.now()
     store = await asyncio.to_thread(Store, path)
     pen = Pen(boot)
-    store.ended = pen.ended
-    trouble: str | None = None
+    store.ended, store.renewed = pen.ended, pen.renewed
+    trouble: Exception | None = None
     replayed: Replayed | None = None
     try:
         if store.failure is not None:
@@ -450,22 +366,33 @@ async def open_journal(
         if is_corruption(error) or isinstance(error, Damaged):
             await asyncio.to_thread(store.quarantine)
         else:
-            trouble = _reason(error)
-    salvaged = store.quarantined is not None
+            trouble = error
     if store.quarantined is not None:
         replayed = await asyncio.to_thread(
             replay_file, store.quarantined, now, boot, max_series=max_series, salvage=True
         )
+        replayed = replayed._replace(seq=0, sealed=0)
     empty = Replayed(Board(SeriesStore(max_series=max_series)), 0, 0, 0)
     journal = Journal(store, pen, replayed or empty, clock, meters, boot)
     if judge is not None:
         journal.judge = judge
     if trouble is not None:
-        journal._taint(trouble)
-    elif salvaged:
-        journal.seq = 0
-        journal._say(f"the store was corrupt and was put aside as {store.quarantined}")
+        journal.fail(trouble)
+        return journal
+    if store.quarantined is not None:
+        journal.say(f"the store was corrupt and was put aside as {store.quarantined}")
+    if replayed is not None and (replayed.rebased or store.quarantined is not None):
+        await _settled(journal)
     return journal
+
+
+async def _settled(journal: Journal) -> None:
+    """What was rebased or salvaged to disk at once, so that the next start finds it."""
+    try:
+        await snapshot(journal)
+    except (sqlite3.Error, OSError) as error:
+        log.warning("no snapshot at the start: it is tried again", reason=_reason(error))
+        journal.since_snapshot = 1 << 40
 
 
 def _boot_id() -> str:

@@ -48,6 +48,8 @@ class Replayed(NamedTuple):
     damaged: int
     sealed: int = 0
     """The newest segment of ids that came from disk."""
+    rebased: bool = False
+    """The store was written in an earlier boot."""
 
 
 class _Start(NamedTuple):
@@ -181,9 +183,10 @@ def _tail(
         if not salvage:
             raise
         damaged += 1
-    if life is not None and life != boot:
+    rebased = life is not None and life != boot
+    if rebased:
         board.rebase(now)
-    return Replayed(board, seq, folded, damaged, sealed)
+    return Replayed(board, seq, folded, damaged, sealed, rebased)
 
 
 def _readable(read: Callable[[], T], otherwise: T, salvage: bool) -> T:

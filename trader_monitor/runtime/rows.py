@@ -171,6 +171,11 @@ class Pen:
         self._boot: int | None = None
         self._seq: int | None = None
 
+    def renewed(self) -> None:
+        """The store's file is another: nothing is known of it."""
+        self.catalog = Catalog()
+        self._boot = self._seq = None
+
     def write(self, db: sqlite3.Connection, row: Row) -> None:
         """Enters a batch into the present transaction."""
         seq = self.seq(db) + 1

@@ -47,7 +47,8 @@ class StoreBroken(Exception):
 
 
 class _Job(NamedTuple):
-    run: Callable[[sqlite3.Connection], None]
+    run: Callable[[sqlite3.Connection], None] | None
+    """None: put the file aside."""
     settle: Settle
     loop: asyncio.AbstractEventLoop
     grouped: bool
@@ -78,6 +79,8 @@ class Store:
         """Durations of the newest commits, at most 1,024, in no order."""
         self.ended: Callable[[bool], None] = lambda committed: None
         """Called in the writer thread after each transaction, for what was cached on its strength."""
+        self.renewed: Callable[[], None] = lambda: None
+        """The same after the file was put aside: nothing that was cached holds."""
         self._lock = _locked(path)
         self._db: sqlite3.Connection | None = None
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -98,7 +101,10 @@ class Store:
                 self.quarantine()
 
     def quarantine(self) -> Path:
-        """Puts the file, its log and its index aside, and begins anew; before any job is given."""
+        """Puts the file, its log and its index aside, and begins anew.
+
+        In the writer thread, or before any job is given.
+        """
         if self._db is not None:
             _abandon(self._db)
             self._db = None
@@ -178,6 +184,20 @@ class Store:
         self._jobs.put(_Job(run, settle, loop, False, False))
         return await done
 
+    async def renew(self) -> Path:
+        """Puts a damaged file aside and begins anew; returns where it is now."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+
+        def settle(error: Exception | None) -> None:
+            if not done.done():
+                done.set_result(None)
+
+        self._jobs.put(_Job(None, settle, loop, False, False))
+        await done
+        assert self.quarantined is not None
+        return self.quarantined
+
     async def close(self) -> None:
         """Finishes what is queued, checkpoints and closes; the lock is free afterwards."""
         self._jobs.put(None)
@@ -204,8 +224,12 @@ class Store:
                         self._jobs.put(None)
                     break
                 group.append(job_after)
-            error = self._transact(group)
-            _tell(group, error)
+            if job.run is None:
+                self.quarantine()
+                self.renewed()
+                _tell(group, None)
+            else:
+                _tell(group, self._transact(group))
         if self._db is not None:
             _abandon(self._db)
         os.close(self._lock)
@@ -222,7 +246,8 @@ class Store:
                 self.failure = None
             db.execute("BEGIN IMMEDIATE")
             for job in group:
-                job.run(db)
+                if job.run is not None:
+                    job.run(db)
             db.execute("COMMIT")
         except Exception as error:
             if db is not None and db.in_transaction:
@@ -300,14 +325,16 @@ def _connected(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         db.execute("PRAGMA busy_timeout=5000")
-        db.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        version = _checked_version(db, path)
+        if version == 0:
+            db.execute("PRAGMA auto_vacuum=INCREMENTAL")
         mode = db.execute("PRAGMA journal_mode=WAL").fetchone()[0]
         if mode != "wal":  # a disk that fails just now makes SQLite stay with its old mode, without an error
             raise sqlite3.OperationalError(f"the store's log could not be opened (journal mode {mode})")
         db.execute("PRAGMA synchronous=FULL")
         db.execute("PRAGMA wal_autocheckpoint=0")
         db.execute("PRAGMA cache_size=-4096")
-        _migrate(db, path)
+        _migrate(db, version)
     except BaseException:
         _abandon(db)
         raise
@@ -321,18 +348,26 @@ def _abandon(db: sqlite3.Connection) -> None:
         return
 
 
-def _migrate(db: sqlite3.Connection, path: Path) -> None:
-    """Applies the numbered files above the store's version, each in a transaction with its number."""
-    version = int(db.execute("PRAGMA user_version").fetchone()[0])
+def _steps() -> dict[int, str]:
+    """The migrations by number."""
     folder = resources.files("trader_monitor.runtime") / "migrations"
-    steps = {int(file.name[:4]): file for file in folder.iterdir() if file.name.endswith(".sql")}
-    newest = max(steps)
+    return {int(file.name[:4]): file.read_text("utf-8") for file in folder.iterdir() if file.name.endswith(".sql")}
+
+
+def _checked_version(db: sqlite3.Connection, path: Path) -> int:
+    """The store's schema; raises `SchemaNewer` before anything is written."""
+    version = int(db.execute("PRAGMA user_version").fetchone()[0])
+    newest = max(_steps())
     if version > newest:
         raise SchemaNewer(
             f"{path} has schema {version}, this version of trader-monitor knows up to {newest}: "
             "install the newer version again, or give another [store] path"
         )
-    for number in sorted(steps):
+    return version
+
+
+def _migrate(db: sqlite3.Connection, version: int) -> None:
+    """Applies the numbered files above the store's version, each in a transaction with its number."""
+    for number, script in sorted(_steps().items()):
         if number > version:
-            script = steps[number].read_text("utf-8")
             db.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version={number};\nCOMMIT;")

@@ -1,0 +1,50 @@
+"""Judging: the rules as the journal sees them, pure, asked about what a step touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from trader_monitor.core.board import Board
+from trader_monitor.core.facts import AlertChanged, Now
+from trader_monitor.core.series import Touched
+
+__all__ = ["Judge", "Unjudged", "judged"]
+
+ROUNDS = 4
+
+
+class Judge(Protocol):
+    """The rules, pure: what changes for the alerts, given the board."""
+
+    def touched(self, board: Board, touched: Touched, now: Now) -> list[AlertChanged]: ...
+
+    def due(self, board: Board, now: Now) -> list[AlertChanged]: ...
+
+    def next_due(self, board: Board, now: Now) -> float: ...
+
+
+class Unjudged:
+    """No rules."""
+
+    def touched(self, board: Board, touched: Touched, now: Now) -> list[AlertChanged]:
+        return []
+
+    def due(self, board: Board, now: Now) -> list[AlertChanged]:
+        return []
+
+    def next_due(self, board: Board, now: Now) -> float:
+        return float("inf")
+
+
+def judged(judge: Judge, board: Board, now: Now) -> Iterator[list[AlertChanged]]:
+    """Verdicts on what was touched, folded; an alert's own series may touch further rules, a few times over."""
+    for _ in range(ROUNDS):
+        touched = board.series.take_touched()
+        if not touched.sids:
+            return
+        fresh = judge.touched(board, touched, now)
+        if not fresh:
+            return
+        board.fold_many(fresh, now)
+        yield fresh
