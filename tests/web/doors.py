@@ -50,13 +50,13 @@ class Doors(NamedTuple):
 
 @asynccontextmanager
 async def doors(
-    folder: Path, *, tokens: Iterable[str] = (), clock: Clock | None = None, **ingesting: Any
+    folder: Path, *, tokens: Iterable[str] = (), clock: Clock | None = None, port: int = 0, **ingesting: Any
 ) -> AsyncIterator[Doors]:
     """Opens the doors over a store in `folder`; everything is closed again at the end."""
     clock = clock or SystemClock()
     meters = Meters()
     path = folder / "ingest.sock"
-    http = bind_tcp(Listen("127.0.0.1", 0), "http.listen")
+    http = bind_tcp(Listen("127.0.0.1", port), "http.listen")
     unix = bind_unix(path, "ingest.socket")
     config = structs.replace(
         Config(file=folder / "config.toml"),
