@@ -57,11 +57,13 @@ def clamp(values: Floats, low: Floats, high: Floats) -> Floats:
 
 
 def clamp_min(values: Floats, low: Floats) -> Floats:
-    return np.maximum(values, low)
+    """The larger of the two. Infinity is larger than NaN, as IEEE 754's maximum has it and Go's."""
+    return np.where((values == np.inf) | (low == np.inf), np.inf, np.maximum(values, low))
 
 
 def clamp_max(values: Floats, high: Floats) -> Floats:
-    return np.minimum(values, high)
+    """The smaller of the two; -infinity is smaller than NaN."""
+    return np.where((values == -np.inf) | (high == -np.inf), -np.inf, np.minimum(values, high))
 
 
 def _seconds(values: Floats) -> tuple[Dates, Dates]:
