@@ -41,6 +41,7 @@ from trader_monitor.runtime.env import Env
 from trader_monitor.runtime.history import History
 from trader_monitor.runtime.journal import open_journal
 from trader_monitor.runtime.log import open_log
+from trader_monitor.runtime.memory import settle, single_arena
 from trader_monitor.runtime.meters import Meters
 from trader_monitor.runtime.progress import Progress
 from trader_monitor.runtime.registry import Registry
@@ -66,6 +67,7 @@ log = structlog.get_logger("trader_monitor")
 
 DRAIN_WITHIN = 8.0
 CLOSE_WITHIN = 1.5
+SETTLE_AFTER = 5.0
 FAILED = 1
 TOPICS = (page, board, alerts, checks, events, metrics, prometheus)
 FIXED = ("http.listen", "live.listen", "ingest.socket", "store.path", "store.max_series")
@@ -74,6 +76,7 @@ FIXED = ("http.listen", "live.listen", "ingest.socket", "store.path", "store.max
 
 def run(path: Path, *, log_format: Format | None = None) -> int:
     """Runs the daemon until it is asked to end. Raises ConfigErrors; otherwise the process leaves from within."""
+    single_arena()
     registry = Registry.load()
     config = load(path, registry)
     notifier = Notifier.from_environment()
@@ -172,6 +175,7 @@ class House:
         with Signals() as signals:
             living = asyncio.create_task(root.run(), name="root")
             self.announce(began.mono)
+            asyncio.get_running_loop().call_later(SETTLE_AFTER, settle)
             asked = asyncio.create_task(signals.until_drain(self.reload), name="signals")
             await asyncio.wait((living, asked), return_when=asyncio.FIRST_COMPLETED)
             asked.cancel()
