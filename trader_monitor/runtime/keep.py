@@ -20,7 +20,8 @@ __all__ = ["Keep"]
 log = structlog.get_logger(__name__)
 
 LATE = 0.5
-"""Seconds: a timer later than this tells of a process that was suspended or blocked, which is no child's fault."""
+"""Seconds: a timer later than this tells of a process that was suspended or blocked, which is no child's fault:
+its silence counts anew."""
 
 TOLERANCE = 1e-6
 """Seconds: a timer due so soon is due, whatever the rounding of its sleep was."""
@@ -56,6 +57,7 @@ class Keep:
         """Starts the child, with a clean record."""
         self._record = Record()
         self._house.meters.set("monitor_child_parked", 0.0, child=self.child.name)
+        self._enter("running")
         self._tending = asyncio.create_task(self._tend(), name=f"keep {self.child.name}")
         self._tending.add_done_callback(self._fell)
 
@@ -104,10 +106,10 @@ class Keep:
     async def _until_death(self, life: Life) -> str:
         """Waits for the life's end, or for its silence; returns the cause."""
         clock = self._house.clock
-        excused = 0.0
+        since = life.born.mono
         while True:
             now = clock.now()
-            silence = self._silence_left(life, now.mono - excused)
+            silence = self._silence_left(since, now.mono)
             probation = self.child.within - (now.mono - life.born.mono) if self._record.probation else None
             if silence is not None and silence <= TOLERANCE:
                 return await self._give_up(life)
@@ -120,14 +122,14 @@ class Keep:
             await first(clock, wait, life.task)
             if life.ended:
                 return describe(life.error)
-            if wait is not None and (late := clock.now().mono - now.mono - wait) > LATE:
-                excused += late
+            woken = clock.now().mono
+            if wait is not None and woken - now.mono - wait > LATE:
+                since = woken
 
-    def _silence_left(self, life: Life, mono: float) -> float | None:
+    def _silence_left(self, since: float, mono: float) -> float | None:
         if self.child.deadline is None:
             return None
-        beat = self._house.progress.last(self.child.name) or life.born.mono
-        return max(beat, life.born.mono) + self.child.deadline - mono
+        return max(self._house.progress.last(self.child.name) or since, since) + self.child.deadline - mono
 
     async def _give_up(self, life: Life) -> str:
         cause = f"hung: no progress for {self.child.deadline:g} s, at {life.place()}"

@@ -200,7 +200,7 @@ class _Console:
 
     def __call__(self, record: dict[str, Any]) -> str:
         event = {_escape(key): _escape_all(value) for key, value in record.get("context", {}).items()}
-        event |= {key: record[key] for key in ("timestamp", "level", "logger")}
+        event |= {key: _escape(record[key]) for key in ("timestamp", "level", "logger")}
         event["event"] = _escape(record["message"])
         if "trace_id" in record:
             event["trace_id"] = _escape(str(record["trace_id"]))[:8]
