@@ -112,7 +112,9 @@ class Plan:
         times = np.asarray(times_ms, np.int64)
         if self._uses_bounds and bounds is None and len(times) > 1:
             return self._one_by_one(source, times, lookback_ms, default_step_ms, max_cells, checkpoint)
-        start, end = bounds or ((int(times[0]), int(times[-1])) if len(times) else (0, 0))
+        if not len(times) and self.kind in ("vector", "scalar"):
+            return Matrix("vector", times, (), np.zeros((0, 0)), np.zeros((0, 0), np.bool_))
+        start, end = bounds or (int(times[0]), int(times[-1]))
         ctx = Context(source, times, start, end, lookback_ms, default_step_ms, max_cells, checkpoint)
         root = self._root
         with np.errstate(all="ignore"):
