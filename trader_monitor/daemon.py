@@ -338,13 +338,12 @@ class House:
 def secrets(config: Config) -> list[Secret]:
     """Every secret of the configuration, for the log to conceal."""
     found: list[Secret] = list(config.http.tokens)
-    for table in (
-        *config.collectors.values(),
-        *config.checks.values(),
-        *config.actions.values(),
-        *config.channels.values(),
-    ):
-        found += _secrets_in(msgspec.structs.asdict(table.options))
+    options = [table.options for table in config.collectors.values()]
+    options += [table.options for table in config.checks.values()]
+    options += [table.options for table in config.actions.values()]
+    options += [table.options for table in config.channels.values()]
+    for chosen in options:
+        found += _secrets_in(msgspec.structs.asdict(chosen))
     return found
 
 
@@ -366,7 +365,7 @@ def _at(config: Config, key: str) -> object:
 
 def _kept(fresh: Config, old: Config) -> Config:
     """The fresh configuration with the old one's fixed values."""
-    tables = {}
+    tables: dict[str, msgspec.Struct] = {}
     for key in FIXED:
         table, _, name = key.partition(".")
         base = tables.get(table, getattr(fresh, table))
