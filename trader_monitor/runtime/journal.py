@@ -168,8 +168,7 @@ class Journal:
     def _judged(self, now: Now) -> list[list[AlertChanged]]:
         verdicts: list[list[AlertChanged]] = []
         try:
-            for step in judged(self.judge, self.board, now):
-                verdicts.append(step)
+            verdicts.extend(judged(self.judge, self.board, now))
         except Exception:  # a rule that fails must not cost the facts; `tick` raises it to the supervisor
             self.meters.count("monitor_judge_failures_total")
             log.exception("rules could not be judged")
