@@ -51,10 +51,10 @@ class Page:
         return answer["result"].get("value")
 
     async def until(self, script: str, within: float = 10.0) -> Any:
-        """Waits until an expression is true."""
+        """Waits until an expression is true; one that fails is not yet."""
         end = asyncio.get_running_loop().time() + within
         while True:
-            value = await self.run(f"!!({script})")
+            value = await self.run(f"(() => {{ try {{ return !!({script}) }} catch {{ return false }} }})()")
             if value:
                 return value
             if asyncio.get_running_loop().time() > end:
@@ -138,13 +138,16 @@ class Browser:
             raise AssertionError(f"{method}: {result['error']}")
         return result["result"]
 
-    async def open(self, url: str, *, width: int = 1280, height: int = 900, mobile: bool = False, ratio: float = 1) -> Page:
+    async def open(
+        self, url: str, *, width: int = 1280, height: int = 900, mobile: bool = False, ratio: float = 1
+    ) -> Page:
         target = await self.call("Target.createTarget", {"url": "about:blank"})
         attached = await self.call("Target.attachToTarget", {"targetId": target["targetId"], "flatten": True})
         page = self._pages[attached["sessionId"]] = Page(self, attached["sessionId"])
         for domain in ("Page", "Runtime", "Log", "Network"):
             await page.call(f"{domain}.enable")
         await page.resize(width, height, mobile=mobile, ratio=ratio)
+        await page.call("Emulation.setScrollbarsHidden", hidden=True)
         await page.goto(url)
         return page
 

@@ -1,267 +1,270 @@
 // The tables: accounts, positions, host, exchanges, bots, checks, alerts and the monitor's own children.
 
 import { rank } from "./store.js";
-import { ago, amount, at, bytes, clock, count, el, factor, gain, money, mood, none, percent, pill, span } from "./format.js";
+import { ago, amount, at, bytes, clock, count, dim, el, factor, gain, get, key, money, mood, none, percent, pill, span } from "./format.js";
 
 const OK = { running: "ok", backoff: "warning", parked: "critical", stopped: "info" };
 const CLOSED = { closed: "ok", half_open: "warning", open: "error" };
-const STATE = { connected: 1, degraded: 0.5 };
 
 export class Board {
-  constructor(store) {
-    this.store = store;
-    this.drawn = new Map();
-    this.chosen = null;
-    this.facts = { accounts, positions, trades, exchanges, bots, checks, alerts, children, firing };
-  }
+	constructor(store) {
+		this.store = store;
+		this.drawn = new Map();
+		this.chosen = null;
+	}
 
-  /** Draws what has changed; a part that shows the same as before is left alone, focus and selection with it. */
-  draw() {
-    const { store } = this;
-    for (const [id, draw] of Object.entries(this.facts)) {
-      const target = document.getElementById(id);
-      const part = el("div", {}, draw(store, this));
-      const shown = part.innerHTML.replace(/(data-ago=)[^<]*/g, "$1");
-      if (this.drawn.get(id) === shown) continue;
-      this.drawn.set(id, shown);
-      const open = [...target.querySelectorAll("details")].map((it) => it.open);
-      const focus = target.contains(document.activeElement) ? [...target.querySelectorAll("button,summary")].indexOf(document.activeElement) : -1;
-      target.replaceChildren(...part.childNodes);
-      target.querySelectorAll("details").forEach((it, n) => (it.open = open[n] ?? false));
-      if (focus >= 0) target.querySelectorAll("button,summary")[focus]?.focus();
-    }
-    host(store);
-  }
+	/** Draws what has changed; a part that shows the same as before is left alone, focus and selection with it. */
+	draw() {
+		const { store } = this;
+		for (const [id, draw] of Object.entries(PARTS)) {
+			const target = get(id);
+			const part = el("div", {}, draw(store, this));
+			const shown = part.innerHTML.replace(/(data-ago=)[^<]*/g, "$1");
+			if (this.drawn.get(id) === shown) continue;
+			this.drawn.set(id, shown);
+			const open = [...target.querySelectorAll("details")].map((it) => it.open);
+			const focus = target.contains(document.activeElement) ? [...target.querySelectorAll("button,summary")].indexOf(document.activeElement) : -1;
+			target.replaceChildren(...part.childNodes);
+			target.querySelectorAll("details").forEach((it, n) => (it.open = open[n] ?? false));
+			if (focus >= 0) target.querySelectorAll("button,summary")[focus]?.focus();
+		}
+		host(store);
+	}
 }
 
 /** A table: columns are [title, cell of a row, class]. */
 function table(columns, rows, stack = true) {
-  const head = el("tr", {}, columns.map(([title, , kind]) => el("th", { scope: "col", class: kind === "n" && "n" }, title)));
-  const cell = (row, [title, of, kind], n) => {
-    const content = of(row);
-    return el("td", { class: kind, "data-h": n > 0 && content !== none && content !== "" && title }, content === "" || content === none ? (stack && n ? "" : content) : content);
-  };
-  return el("div", { class: "scroll" }, el("table", { class: stack && "stackable" }, el("thead", {}, head), el("tbody", {}, rows.map((row) => el("tr", {}, columns.map((column, n) => cell(row, column, n)))))));
+	const head = el("tr", {}, columns.map(([title, , kind]) => el("th", { scope: "col", class: kind !== "w" && kind }, title)));
+	const cell = (row, [title, of, kind], n) => {
+		const content = of(row);
+		return el("td", { class: kind, "data-h": kind === "n" && title }, n && content === none ? "" : content);
+	};
+	return el("div", { class: "scroll" }, el("table", { class: stack && "stackable" }, el("thead", {}, head), el("tbody", {}, rows.map((row) => el("tr", {}, columns.map((column, n) => cell(row, column, n)))))));
 }
 
 const empty = (title, text, example) => [el("p", { class: "empty" }, el("b", {}, title), " ", text), example && el("pre", {}, example)];
-const post = (event) => `curl ${location.origin}/v1/events -H 'Content-Type: application/json' \\\n  -d '${event}'`;
-const stamp = () => `"at": '$(date +%s)'`;
+const post = (type, fields) => `curl ${location.origin}/v1/events -H 'Content-Type: application/json' \\\n  -d '{"type": "${type}", ${fields}, "at": '$(date +%s)'}'`;
+const ACCOUNT = ["source", "account", "currency"];
 
-/** Rows of series that share labels: { labels, metric: value, …, t }. */
+/** Rows of series that share labels: { labels, metric: value, … }. */
 function rows(store, names, keys) {
-  const found = new Map();
-  for (const name of names) {
-    for (const { labels, v, t } of store.all(name)) {
-      const key = JSON.stringify(keys.map((k) => labels[k] ?? ""));
-      if (!found.has(key)) found.set(key, { ...Object.fromEntries(keys.map((k) => [k, labels[k]])), t: 0 });
-      const row = found.get(key);
-      row[name] = v;
-      row.t = Math.max(row.t, t);
-    }
-  }
-  return [...found.values()];
+	const found = new Map();
+	for (const name of names) {
+		for (const { labels, v } of store.all(name)) {
+			const id = key(labels, keys);
+			if (!found.has(id)) found.set(id, Object.fromEntries(keys.map((k) => [k, labels[k]])));
+			found.get(id)[name] = v;
+		}
+	}
+	return [...found.values()];
 }
 
 const named = (row) => [row.source, row.account].filter(Boolean).join(" · ");
 
 function accounts(store, board) {
-  const keys = ["source", "account", "currency"];
-  const found = rows(store, ["account_equity", "account_cash", "account_margin_used", "account_drawdown_ratio", "account_drawdown_max_ratio", "account_pnl", "pnl_realized", "pnl_realized_reported", "pnl_drawdown_max", "trade_fees_total", "trade_profit_factor"], keys);
-  if (!found.length) {
-    return empty("No account yet.", "Equity, P&L, fees and win rate appear with a bot's first events. Try one, or play a recording:", `${post(`{"type": "account", "source": "my-bot", "equity": 10000, "currency": "USD", ${stamp()}}`)}\n\ntrader-monitor play FILE --speed 100`);
-  }
-  found.sort((a, b) => named(a).localeCompare(named(b)));
-  const a = found.find((row) => JSON.stringify(keys.map((k) => row[k])) === board.chosen) ?? found[0];
-  const tabs = found.length > 1 && el("div", { class: "tabs", role: "group", "aria-label": "Account" }, found.map((row) => {
-    const button = el("button", { type: "button", "aria-pressed": row === a }, [named(row), found.some((o) => o !== row && named(o) === named(row)) && row.currency].filter(Boolean).join(" "));
-    button.onclick = () => ((board.chosen = JSON.stringify(keys.map((k) => row[k]))), board.draw());
-    return button;
-  }));
-  const labels = { source: a.source, ...(a.account && { account: a.account }) };
-  const closed = Object.fromEntries(store.all("trades_closed_total", labels).map((s) => [s.labels.result, s.v]));
-  const total = Object.values(closed).reduce((sum, n) => sum + n, 0);
-  const line = (title, value, kind) => value !== none && [el("dt", {}, title), el("dd", { class: kind }, value)];
-  const split = ["win", "loss", "flat"].filter((r) => closed[r]).map((r) => `${count(closed[r])} ${{ win: "won", loss: "lost", flat: "even" }[r]}`).join(" · ");
-  return [
-    tabs,
-    el("p", { class: "sub" }, (tabs ? "" : named(a) + ": ") + "realised, net of fees"),
-    el("p", { class: "big " + mood(a.pnl_realized) }, gain(a.pnl_realized), " ", el("small", {}, a.currency ?? "")),
-    el("dl", { class: "facts" },
-      line("Equity", money(a.account_equity, a.currency)),
-      line("Fees", money(a.trade_fees_total, a.currency)),
-      line("Closed positions", total ? count(total) : none),
-      line("", split || none, "w"),
-      line("Win rate", percent(store.value("trade_win_ratio", labels))),
-      line("Profit factor", factor(a.trade_profit_factor)),
-      line("Maximum drawdown", percent(a.account_drawdown_max_ratio)),
-      line("Drawdown now", percent(a.account_drawdown_ratio), a.account_drawdown_ratio > 0.1 ? "down" : ""),
-      line("Deepest fall of realised P&L", money(a.pnl_drawdown_max, a.currency)),
-      line("Margin in use", money(a.account_margin_used, a.currency)),
-      differs(a, "account_pnl", "By the account's own equity"),
-      differs(a, "pnl_realized_reported", "As its own fills say"))];
+	const found = rows(store, "account_equity account_margin_used account_drawdown_ratio account_drawdown_max_ratio account_pnl pnl_realized pnl_realized_reported pnl_drawdown_max trade_fees_total trade_profit_factor".split(" "), ACCOUNT);
+	if (!found.length) {
+		return empty("No account yet.", "Equity, P&L, fees and win rate appear with a bot's first events. Try one, or play a recording:", post("account", '"source": "my-bot", "equity": 10000, "currency": "USD"') + "\n\ntrader-monitor play FILE --speed 100");
+	}
+	found.sort((a, b) => named(a).localeCompare(named(b)));
+	const a = found.find((row) => key(row, ACCOUNT) === board.chosen) ?? found[0];
+	if (key(a, ACCOUNT) !== board.shown) board.account = Object.fromEntries(ACCOUNT.filter((k) => a[k]).map((k) => [k, a[k]]));
+	board.shown = key(a, ACCOUNT);
+	tabs(found, a, board);
+	const labels = { source: a.source, ...(a.account && { account: a.account }) };
+	const closed = Object.fromEntries(store.all("trades_closed_total", labels).map((s) => [s.labels.result, s.v]));
+	const total = Object.values(closed).reduce((sum, n) => sum + n, 0);
+	const line = (title, value, kind) => value !== none && [el("dt", {}, title), el("dd", { class: kind }, value)];
+	const split = ["win", "loss", "flat"].filter((r) => closed[r]).map((r) => `${count(closed[r])} ${{ win: "won", loss: "lost", flat: "even" }[r]}`).join(" · ");
+	return [
+		el("p", { class: "sub" }, named(a) + ", realised, net of fees"),
+		el("p", { class: "big " + mood(a.pnl_realized) }, gain(a.pnl_realized), " ", el("small", {}, a.currency ?? "")),
+		el("dl", { class: "facts" },
+			line("Equity", money(a.account_equity, a.currency)),
+			line("Fees", money(a.trade_fees_total, a.currency)),
+			line("Closed positions", total ? [count(total), el("small", {}, split)] : none),
+			line("Win rate", percent(store.value("trade_win_ratio", labels))),
+			line("Profit factor", factor(a.trade_profit_factor)),
+			line("Maximum drawdown", percent(a.account_drawdown_max_ratio)),
+			line("Drawdown now", percent(a.account_drawdown_ratio), a.account_drawdown_ratio > 0.1 ? "down" : ""),
+			line("Deepest fall of P&L", money(a.pnl_drawdown_max, a.currency)),
+			line("Margin in use", money(a.account_margin_used, a.currency)),
+			differs(a, "account_pnl", "By the account's own equity"),
+			differs(a, "pnl_realized_reported", "As its own fills say"))];
+}
+
+/** One button for each account; the chosen one is what the desk's charts and figures show. */
+function tabs(found, chosen, board) {
+	const shown = found.length > 1 ? found : [];
+	get("tabs").replaceChildren(...shown.map((row) => {
+		const button = el("button", { type: "button", "aria-pressed": row === chosen }, [named(row), row.currency].filter(Boolean).join(" "));
+		button.onclick = () => ((board.chosen = key(row, ACCOUNT)), board.draw());
+		return button;
+	}));
 }
 
 /** Where the account's own figure is not ours, both are shown. */
 function differs(a, name, title) {
-  const own = a[name];
-  if (own === undefined || a.pnl_realized === undefined || Math.abs(own - a.pnl_realized) < 0.005) return null;
-  return el("dd", { class: "own" }, `${title}: `, el("b", {}, gain(own, a.currency)), ` (${gain(own - a.pnl_realized, a.currency)} against ours)`);
+	const own = a[name];
+	if (own === undefined || a.pnl_realized === undefined || Math.abs(own - a.pnl_realized) < 0.005) return null;
+	return el("dd", { class: "own" }, `${title}: `, el("b", {}, gain(own, a.currency)), ` (${gain(own - a.pnl_realized, a.currency)} against ours)`);
 }
 
 function positions(store) {
-  const keys = ["source", "account", "exchange", "symbol"];
-  const found = rows(store, ["position_quantity", "position_reported_quantity", "position_unrealized_pnl", "position_notional"], keys).filter((p) => p.position_quantity || p.position_reported_quantity);
-  if (!found.length) return empty("Flat.", store.all("position_quantity").length ? "No position is open." : "Positions are added up from fills, and compared with what the bot reports.");
-  return table([
-    ["Symbol", (p) => p.symbol],
-    ["Where", (p) => [p.exchange, named(p)].filter(Boolean).join(" · "), "w"],
-    ["Quantity", (p) => amount(p.position_quantity ?? p.position_reported_quantity), "n"],
-    ["Reported", (p) => (p.position_quantity !== undefined && p.position_reported_quantity !== undefined && p.position_reported_quantity !== p.position_quantity ? el("span", { class: "amber" }, amount(p.position_reported_quantity)) : ""), "n"],
-    ["Value", (p) => money(p.position_notional), "n"],
-    ["Unrealised", (p) => el("span", { class: mood(p.position_unrealized_pnl) }, gain(p.position_unrealized_pnl)), "n"],
-  ], found);
+	const keys = ["source", "account", "exchange", "symbol"];
+	const found = rows(store, ["position_quantity", "position_reported_quantity", "position_unrealized_pnl", "position_notional"], keys).filter((p) => p.position_quantity || p.position_reported_quantity);
+	if (!found.length) return empty("Flat.", store.all("position_quantity").length ? "No position is open." : "Positions are added up from fills, and compared with what the bot reports.");
+	return table([
+		["Symbol", (p) => p.symbol],
+		["Where", (p) => [p.exchange, named(p)].filter(Boolean).join(" · "), "w"],
+		["Quantity", (p) => amount(p.position_quantity ?? p.position_reported_quantity), "n"],
+		["Reported", (p) => (p.position_quantity !== undefined && p.position_reported_quantity !== undefined && p.position_reported_quantity !== p.position_quantity ? el("span", { class: "amber" }, amount(p.position_reported_quantity)) : ""), "n"],
+		["Value", (p) => money(p.position_notional), "n"],
+		["Unrealised", (p) => el("span", { class: mood(p.position_unrealized_pnl) }, gain(p.position_unrealized_pnl)), "n"],
+	], found);
 }
 
 function trades(store) {
-  if (!store.trades.length) return empty("No fill since the monitor started.", "Each one arrives as a trade event:", post(`{"type": "trade", "source": "my-bot", "symbol": "BTC-USD", "side": "buy",\n       "quantity": 0.1, "price": 64000, "fee": 1.2, "currency": "USD", ${stamp()}}`));
-  return table([
-    ["Symbol", (t) => t.symbol],
-    ["Time", (t) => at(t.at)],
-    ["Side", (t) => el("span", { class: t.side === "buy" ? "up" : "down" }, t.side)],
-    ["Quantity", (t) => amount(t.quantity), "n"],
-    ["Price", (t) => amount(t.price), "n"],
-    ["Fee", (t) => (t.fee === undefined ? none : money(t.fee)), "n"],
-  ], store.trades.slice(0, 8));
+	if (!store.trades.length) return empty("No fill since the monitor started.", "Each one arrives as a trade event:", post("trade", '"source": "my-bot", "symbol": "BTC-USD", "side": "buy", "quantity": 0.1, "price": 64000'));
+	return table([
+		["Symbol", (t) => t.symbol],
+		["Time", (t) => at(t.at)],
+		["Side", (t) => el("span", { class: t.side === "buy" ? "up" : "down" }, t.side)],
+		["Quantity", (t) => amount(t.quantity), "n"],
+		["Price", (t) => amount(t.price), "n"],
+		["Fee", (t) => (t.fee === undefined ? none : money(t.fee)), "n late"],
+	], store.trades.slice(0, 8), false);
 }
 
 function host(store) {
-  const load = ["host_load1", "host_load5", "host_load15"].map((name) => store.value(name));
-  const disks = store.all("host_filesystem_usage_ratio").sort((a, b) => b.v - a.v)[0];
-  const parts = [];
-  if (load[0] !== undefined) parts.push("load " + load.map((v) => (v ?? 0).toFixed(2)).join(" "));
-  if (store.value("host_memory_available_bytes") !== undefined) parts.push(bytes(store.value("host_memory_available_bytes")) + " memory free");
-  if (disks) parts.push(`${disks.labels.mountpoint ?? "disk"} ${percent(disks.v, 0)} full`);
-  const up = store.value("host_boot_time_seconds");
-  if (up) parts.push("up " + span(store.now() - up));
-  document.getElementById("host-now").textContent = parts.join(" · ");
+	const load = ["host_load1", "host_load5", "host_load15"].map((name) => store.value(name));
+	const disks = store.all("host_filesystem_usage_ratio").sort((a, b) => b.v - a.v)[0];
+	const parts = [];
+	if (load[0] !== undefined) parts.push("load " + load.map((v) => (v ?? 0).toFixed(2)).join(" "));
+	if (store.value("host_memory_available_bytes") !== undefined) parts.push(bytes(store.value("host_memory_available_bytes")) + " memory free");
+	if (disks) parts.push(`${disks.labels.mountpoint ?? "disk"} ${percent(disks.v, 0)} full`);
+	const up = store.value("host_boot_time_seconds");
+	if (up) parts.push("up " + span(store.now() - up));
+	get("host-now").textContent = parts.join(" · ");
 }
 
 function exchanges(store) {
-  const now = store.now();
-  const found = new Map();
-  const of = (name) => found.get(name) ?? found.set(name, { name, links: [], calls: 0, errors: 0, streams: [], room: null }).get(name);
-  for (const s of store.all("exchange_connected")) of(s.labels.exchange).links.push(s);
-  for (const s of store.all("exchange_requests_total")) {
-    of(s.labels.exchange).calls += s.v;
-    if (s.labels.outcome === "error") of(s.labels.exchange).errors += s.v;
-  }
-  for (const s of store.all("market_data_frame_timestamp_seconds")) of(s.labels.exchange).streams.push(s);
-  for (const s of store.all("exchange_rate_limit_remaining")) {
-    const scope = s.labels.scope ? { scope: s.labels.scope } : {};
-    const limit = store.value("exchange_rate_limit_limit", { exchange: s.labels.exchange, ...scope });
-    const it = of(s.labels.exchange);
-    if (limit && (it.room === null || s.v / limit < it.room)) it.room = s.v / limit;
-  }
-  if (!found.size) return empty("No exchange yet.", "Connections, calls, rate limits and market data of each venue gather here.", post(`{"type": "connection", "exchange": "kraken", "state": "connected", ${stamp()}}`));
-  const link = (e) => {
-    if (!e.links.length) return none;
-    const worst = Math.min(...e.links.map((s) => s.v));
-    return worst >= STATE.connected ? pill("ok", "connected") : worst >= STATE.degraded ? pill("warning", "degraded") : pill("error", "disconnected");
-  };
-  const age = (e, name) => {
-    const ages = store.all(name, { exchange: e.name }).map((s) => s.v);
-    return ages.length ? ago(Math.min(...ages), now) : none;
-  };
-  return table([
-    ["Exchange", (e) => e.name],
-    ["Connection", link],
-    ["Calls", (e) => (e.calls ? count(e.calls) : none), "n"],
-    ["Failed", (e) => (e.calls ? percent(e.errors / e.calls, 1) : none), "n"],
-    ["Limit left", (e) => (e.room === null ? none : el("span", { class: e.room < 0.1 ? "down" : "" }, percent(e.room, 0))), "n"],
-    ["Oldest frame", (e) => age(e, "market_data_frame_timestamp_seconds"), "n"],
-    ["Oldest change", (e) => age(e, "market_data_change_timestamp_seconds"), "n"],
-  ], [...found.values()].sort((a, b) => a.name.localeCompare(b.name)));
+	const now = store.now();
+	const found = new Map();
+	const of = (name) => found.get(name) ?? found.set(name, { name, links: [], calls: 0, errors: 0, streams: [], room: null }).get(name);
+	for (const s of store.all("exchange_connected")) of(s.labels.exchange).links.push(s);
+	for (const s of store.all("exchange_requests_total")) {
+		of(s.labels.exchange).calls += s.v;
+		if (s.labels.outcome === "error") of(s.labels.exchange).errors += s.v;
+	}
+	for (const s of store.all("market_data_frame_timestamp_seconds")) of(s.labels.exchange).streams.push(s);
+	for (const s of store.all("exchange_rate_limit_remaining")) {
+		const scope = s.labels.scope ? { scope: s.labels.scope } : {};
+		const limit = store.value("exchange_rate_limit_limit", { exchange: s.labels.exchange, ...scope });
+		const it = of(s.labels.exchange);
+		if (limit && (it.room === null || s.v / limit < it.room)) it.room = s.v / limit;
+	}
+	if (!found.size) return empty("No exchange yet.", "Connections, calls, rate limits and market data of each venue gather here.", post("connection", '"exchange": "kraken", "state": "connected"'));
+	const link = (e) => {
+		if (!e.links.length) return none;
+		const worst = Math.min(...e.links.map((s) => s.v));
+		return worst === 1 ? pill("ok", "connected") : worst > 0 ? pill("warning", "degraded") : pill("error", "disconnected");
+	};
+	const age = (e, name) => {
+		const ages = store.all(name, { exchange: e.name }).map((s) => s.v);
+		return ages.length ? ago(Math.min(...ages), now) : none;
+	};
+	return table([
+		["Exchange", (e) => e.name],
+		["Connection", link],
+		["Calls", (e) => (e.calls ? count(e.calls) : none), "n"],
+		["Failed", (e) => (e.calls ? percent(e.errors / e.calls, 1) : none), "n"],
+		["Limit left", (e) => (e.room === null ? none : el("span", { class: e.room < 0.1 ? "down" : "" }, percent(e.room, 0))), "n"],
+		["Oldest frame", (e) => age(e, "market_data_frame_timestamp_seconds"), "n"],
+		["Oldest change", (e) => age(e, "market_data_change_timestamp_seconds"), "n"],
+	], [...found.values()].sort((a, b) => a.name.localeCompare(b.name)));
 }
 
 function bots(store) {
-  const found = rows(store, ["heartbeat_timestamp_seconds", "heartbeat_interval_seconds"], ["source"]);
-  if (!found.length) return empty("No heartbeat yet.", "A bot that promises a sign of life is missed within three beats.", post(`{"type": "heartbeat", "source": "my-bot", "interval_seconds": 10, "state": "running", ${stamp()}}`));
-  const now = store.now();
-  return table([
-    ["Bot", (b) => b.source],
-    ["State", (b) => {
-      const state = store.all("heartbeat_state", { source: b.source }).find((s) => s.v === 1)?.labels.state?.replace("_", " ") ?? "alive";
-      const missed = b.heartbeat_interval_seconds ? (now - b.heartbeat_timestamp_seconds) / b.heartbeat_interval_seconds : 0;
-      return state === "stopped" ? pill("info", state) : missed > 3 ? pill("error", "silent") : pill(state === "paused" ? "warning" : "ok", state);
-    }],
-    ["Last beat", (b) => ago(b.heartbeat_timestamp_seconds, now), "n"],
-    ["Promised every", (b) => (b.heartbeat_interval_seconds ? span(b.heartbeat_interval_seconds) : none), "n"],
-  ], found);
+	const found = rows(store, ["heartbeat_timestamp_seconds", "heartbeat_interval_seconds"], ["source"]);
+	if (!found.length) return empty("No heartbeat yet.", "A bot that promises a sign of life is missed within three beats.", post("heartbeat", '"source": "my-bot", "interval_seconds": 10'));
+	const now = store.now();
+	return table([
+		["Bot", (b) => b.source],
+		["State", (b) => {
+			const state = store.all("heartbeat_state", { source: b.source }).find((s) => s.v === 1)?.labels.state?.replace("_", " ") ?? "alive";
+			const missed = b.heartbeat_interval_seconds ? (now - b.heartbeat_timestamp_seconds) / b.heartbeat_interval_seconds : 0;
+			return state === "stopped" ? pill("info", state) : missed > 3 ? pill("error", "silent") : pill(state === "paused" ? "warning" : "ok", state);
+		}],
+		["Last beat", (b) => ago(b.heartbeat_timestamp_seconds, now), "n"],
+		["Promised every", (b) => (b.heartbeat_interval_seconds ? span(b.heartbeat_interval_seconds) : none), "n"],
+	], found);
 }
 
 function checks(store) {
-  const found = [...store.checks.values()].sort((a, b) => (a.ok === false ? 0 : 1) - (b.ok === false ? 0 : 1) || a.name.localeCompare(b.name));
-  if (!found.length) return empty("No check is configured.", "A check asks something every few seconds, and can have it repaired:", '[checks.exchange-api]\ntype = "http"\nurl = "https://api.exchange.example/ping"\nevery = "15s"');
-  return [
-    table([
-      ["Check", (c) => [c.name, c.type && el("span", { class: "w" }, " " + c.type)]],
-      ["Result", (c) => (c.ok === null ? pill("info", "no data") : c.ok ? pill("ok", "passes") : pill("error", "fails"))],
-      ["Breaker", (c) => [pill(CLOSED[c.breaker], c.breaker.replace("_", "-")), c.failures > 0 && el("span", { class: "w" }, ` ${count(c.failures)} in a row`)]],
-      ["Took", (c) => span(c.seconds), "n"],
-      ["Asked", (c) => ago(c.at, store.now()), "n"],
-      ["", (c) => c.message ?? "", "w wide"],
-    ], found),
-    store.steps.length > 0 && el("details", {}, el("summary", {}, `Recovery: ${count(store.steps.length)} latest steps`), table([
-      ["Step", (s) => `${s.check}: ${s.action}`],
-      ["When", (s) => at(s.at)],
-      ["Phase", (s) => s.phase.replace("_", " ")],
-      ["Who", (s) => s.who, "w"],
-      ["Why and what came of it", (s) => [s.why, s.outcome].filter(Boolean).join(" → "), "w wide"],
-    ], store.steps.slice(0, 20)))];
+	const found = [...store.checks.values()].sort((a, b) => (a.ok === false ? 0 : 1) - (b.ok === false ? 0 : 1) || a.name.localeCompare(b.name));
+	if (!found.length) return empty("No check is configured.", "A check asks something every few seconds, and can have it repaired:", '[checks.exchange-api]\ntype = "http"\nurl = "https://api.exchange.example/ping"\nevery = "15s"');
+	return [
+		table([
+			["Check", (c) => [c.name, c.type && dim(" " + c.type)]],
+			["Result", (c) => (c.ok === null ? pill("info", "no data") : c.ok ? pill("ok", "passes") : pill("error", "fails"))],
+			["Breaker", (c) => [pill(CLOSED[c.breaker], c.breaker.replace("_", "-")), c.failures > 0 && dim(` ${count(c.failures)} in a row`)]],
+			["Took", (c) => span(c.seconds), "n"],
+			["Asked", (c) => ago(c.at, store.now()), "n"],
+			["", (c) => c.message ?? "", "w wide"],
+		], found),
+		store.steps.length > 0 && el("details", {}, el("summary", {}, `Recovery: ${count(store.steps.length)} latest steps`), table([
+			["Step", (s) => `${s.check}: ${s.action}`],
+			["When", (s) => at(s.at)],
+			["Phase", (s) => s.phase.replace("_", " ")],
+			["Who", (s) => s.who, "w"],
+			["Why and what came of it", (s) => [s.why, s.outcome].filter(Boolean).join(" → "), "w wide"],
+		], store.steps.slice(0, 20)))];
 }
 
 const alarm = (a) => pill(a.severity, a.severity);
 
 function firing(store) {
-  const list = store.firing();
-  document.getElementById("firing").hidden = !list.length;
-  return list.slice(0, 12).map((a) => el("div", { class: "alarm " + a.severity }, alarm(a), el("p", {}, a.summary || a.rule), el("span", {}, a.rule, " · since ", at(a.fired_at ?? a.active_at), a.runbook && /^https?:/.test(a.runbook) && [" · ", el("a", { href: a.runbook, rel: "noreferrer" }, "runbook")])))
-    .concat(list.length > 12 ? el("p", { class: "sub" }, `and ${count(list.length - 12)} more firing`) : []);
+	const list = store.firing();
+	get("firing").hidden = !list.length;
+	return list.slice(0, 12).map((a) => el("div", { class: "alarm " + a.severity }, alarm(a), el("p", {}, a.summary || a.rule), el("span", {}, a.rule, " · since ", at(a.fired_at ?? a.active_at), a.runbook && /^https?:/.test(a.runbook) && [" · ", el("a", { href: a.runbook, rel: "noreferrer" }, "runbook")])))
+		.concat(list.length > 12 ? el("p", { class: "sub" }, `and ${count(list.length - 12)} more firing`) : []);
 }
 
 function alerts(store) {
-  const pending = [...store.alerts.values()].filter((a) => a.state === "pending").sort((a, b) => rank(b.severity) - rank(a.severity));
-  const ended = store.history.filter((a) => a.state !== "pending");
-  const now = store.firing().length;
-  const parts = [el("p", { class: "sub" }, now ? `${count(now)} firing, listed at the top. ` : "Nothing fires. ", pending.length ? `${count(pending.length)} pending: ` + pending.slice(0, 5).map((a) => a.rule).join(", ") : "")];
-  if (!ended.length) return [...parts, ...empty("No alert so far.", "Rules in PromQL say when one fires; to see one arrive:", "trader-monitor test-alert console")];
-  const columns = [
-    ["Alert", (a) => a.rule],
-    ["When", (a) => at(a.at)],
-    ["What", (a) => (a.state === "resolved" ? pill("ok", "resolved") : alarm(a))],
-    ["Lasted", (a) => (a.state === "resolved" && a.fired_at ? span(a.at - a.fired_at) : none), "n"],
-    ["Summary", (a) => a.summary, "w wide"],
-  ];
-  return [...parts, table(columns, ended.slice(0, 8)), ended.length > 8 && el("details", {}, el("summary", {}, "Earlier"), table(columns, ended.slice(8, 60)))];
+	const pending = [...store.alerts.values()].filter((a) => a.state === "pending").sort((a, b) => rank(b.severity) - rank(a.severity));
+	const ended = store.history.filter((a) => a.state !== "pending");
+	const now = store.firing().length;
+	const parts = [el("p", { class: "sub" }, now ? `${count(now)} firing, listed at the top. ` : "Nothing fires. ", pending.length ? `${count(pending.length)} pending: ` + pending.slice(0, 5).map((a) => a.rule).join(", ") : "")];
+	if (!ended.length) return [...parts, ...empty("No alert so far.", "Rules in PromQL say when one fires; to see one arrive:", "trader-monitor test-alert console")];
+	const columns = [
+		["Alert", (a) => a.rule],
+		["When", (a) => at(a.at)],
+		["What", (a) => (a.state === "resolved" ? pill("ok", "resolved") : alarm(a))],
+		["Lasted", (a) => (a.state === "resolved" && a.fired_at ? span(a.at - a.fired_at) : none), "n"],
+		["Summary", (a) => a.summary, "w wide"],
+	];
+	return [...parts, table(columns, ended.slice(0, 8)), ended.length > 8 && el("details", {}, el("summary", {}, "Earlier"), table(columns, ended.slice(8, 60)))];
 }
 
 function children(store) {
-  const s = store.status;
-  const channels = s?.channels ?? [];
-  return [
-    table([
-      ["Part", (c) => c.name],
-      ["State", (c) => pill(OK[c.state] ?? "info", c.state)],
-      ["", (c) => (c.essential ? "essential" : ""), "w"],
-      ["Restarts", (c) => (c.restarts ? count(c.restarts) : none), "n"],
-      ["Since", (c) => (c.since ? at(c.since) : none), "n"],
-      ["", (c) => [c.last_cause, c.parked_until && `again at ${clock(c.parked_until)}`].filter(Boolean).join(" · "), "w wide"],
-    ], store.children),
-    channels.length > 0 && table([
-      ["Channel", (c) => [c.name, el("span", { class: "w" }, " " + c.type)]],
-      ["Breaker", (c) => pill(CLOSED[c.breaker] ?? "info", c.breaker.replace("_", "-"))],
-      ["To tell", (c) => count(c.due), "n"],
-      ["Last delivered", (c) => (c.last_delivered_at ? ago(c.last_delivered_at, store.now()) : "never"), "n"],
-    ], channels)];
+	const s = store.status;
+	const channels = s?.channels ?? [];
+	return [
+		table([
+			["Part", (c) => c.name],
+			["State", (c) => pill(OK[c.state] ?? "info", c.state)],
+			["", (c) => (c.essential ? "essential" : ""), "w"],
+			["Restarts", (c) => (c.restarts ? count(c.restarts) : none), "n"],
+			["Since", (c) => (c.since ? at(c.since) : none), "n"],
+			["", (c) => [c.last_cause, c.parked_until && `again at ${clock(c.parked_until)}`].filter(Boolean).join(" · "), "w wide"],
+		], store.children),
+		channels.length > 0 && table([
+			["Channel", (c) => [c.name, dim(" " + c.type)]],
+			["Breaker", (c) => pill(CLOSED[c.breaker] ?? "info", c.breaker.replace("_", "-"))],
+			["To tell", (c) => count(c.due), "n"],
+			["Last delivered", (c) => (c.last_delivered_at ? ago(c.last_delivered_at, store.now()) : "never"), "n"],
+		], channels)];
 }
+
+const PARTS = { firing, accounts, positions, trades, exchanges, bots, checks, alerts, children };

@@ -1,159 +1,172 @@
 // Which charts there are, where their history comes from (PromQL), and how the feed's samples extend them.
 
 import { Chart, View, upper } from "./chart.js";
-import { bytes, el, money, percent, span } from "./format.js";
+import { bytes, count, el, get, key, money, percent, span } from "./format.js";
 
 const RANGES = [["15 min", 900], ["1 h", 3600], ["6 h", 21600], ["24 h", 86400], ["7 d", 604800], ["30 d", 2592000]];
 const POINTS = 600, MOST = 3000, LOOKBACK = 300, AGAIN = 15_000;
 
 const who = (l) => [l.source, l.account].filter(Boolean).join(" · ") || "all";
-const short = (v) => (v === null || v === undefined ? "–" : Math.abs(v) >= 1e5 ? Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 2 }).format(v) : money(v));
-const cash = (v, step) => (step ? short(v) : money(v));
+const cash = (v, step) => (step >= 1 ? count(v) : money(v));
 const share = (v, step) => percent(v, step === undefined ? 2 : step >= 0.01 ? 0 : step >= 0.001 ? 1 : 2);
 const load = (v, step) => percent(v, step === undefined ? 1 : 0);
 
+const named = (metric, name) => `label_replace(sum(rate(${metric}[1m])),"d","${name}","","")`;
+const both = (a, name, b, other) => `${named(a, name)} or ${named(b, other)}`;
+
 /** `live` names the metric whose samples are the chart's own; a chart without is asked for again and again. */
 const DESK = [
-  { title: "Equity", live: "account_equity", name: who, format: cash, height: "tall", area: true },
-  { title: "Drawdown from the peak", live: "account_drawdown_ratio", name: who, format: share, height: "low", floor: 0, area: true, down: true },
-  { title: "Realised P&L, net of fees", live: "pnl_realized", name: who, format: cash, height: "low" },
+	{ title: "Equity", live: "account_equity", account: true, name: who, format: cash, height: "tall", area: true },
+	{ title: "Drawdown from the peak", live: "account_drawdown_ratio", account: true, name: who, format: share, height: "low", floor: 0, area: true },
+	{ title: "Realised P&L, net of fees", live: "pnl_realized", account: true, name: who, format: cash, height: "low" },
 ];
 const HOST = [
-  { title: "Processor", live: "host_cpu_usage_ratio", name: () => "in use", format: load, floor: 0, ceiling: 1, area: true },
-  { title: "Memory", query: "{__name__=~\"host_memory_usage_ratio|host_swap_usage_ratio\"}", name: (l) => (/swap/.test(l.__name__) ? "swap" : "memory"), format: load, floor: 0, ceiling: 1 },
-  { title: "Disk throughput", query: "label_replace(sum(rate(host_disk_read_bytes_total[1m])),\"d\",\"read\",\"\",\"\") or label_replace(sum(rate(host_disk_written_bytes_total[1m])),\"d\",\"written\",\"\",\"\")", name: (l) => l.d, format: (v) => bytes(v, "/s"), floor: 0 },
-  { title: "Network", query: "label_replace(sum(rate(host_network_receive_bytes_total{interface!=\"lo\"}[1m])),\"d\",\"in\",\"\",\"\") or label_replace(sum(rate(host_network_transmit_bytes_total{interface!=\"lo\"}[1m])),\"d\",\"out\",\"\",\"\")", name: (l) => l.d, format: (v) => bytes(v, "/s"), floor: 0 },
+	{ title: "Processor", live: "host_cpu_usage_ratio", name: () => "in use", format: load, floor: 0, ceiling: 1, area: true },
+	{ title: "Memory", query: '{__name__=~"host_(memory|swap)_usage_ratio"}', name: (l) => (/swap/.test(l.__name__) ? "swap" : "memory"), format: load, floor: 0, ceiling: 1 },
+	{ title: "Disk throughput", query: both("host_disk_read_bytes_total", "read", "host_disk_written_bytes_total", "written"), name: (l) => l.d, format: (v) => bytes(v, "/s"), floor: 0 },
+	{ title: "Network", query: both('host_network_receive_bytes_total{interface!="lo"}', "in", 'host_network_transmit_bytes_total{interface!="lo"}', "out"), name: (l) => l.d, format: (v) => bytes(v, "/s"), floor: 0 },
 ];
 const EXCHANGE = [
-  { title: "API latency, 95th percentile", query: "histogram_quantile(0.95,sum by(exchange,le)(rate(exchange_request_duration_seconds_bucket[5m])))", name: (l) => l.exchange, format: span, floor: 0, height: "low" },
+	{ title: "API latency, 95th percentile", query: "histogram_quantile(0.95,sum by(exchange,le)(rate(exchange_request_duration_seconds_bucket[5m])))", name: (l) => l.exchange, format: span, floor: 0, height: "low" },
 ];
 
 export class Charts {
-  constructor(ask, now) {
-    this.ask = ask;
-    this.view = new View(now);
-    this.panels = [];
-    for (const [id, specs] of [["desk-charts", DESK], ["host-charts", HOST], ["exchange-charts", EXCHANGE]]) {
-      for (const spec of specs) this.#hang(document.getElementById(id), spec, id === "desk-charts");
-    }
-    this.#ranges();
-    let later;
-    this.view.addEventListener("range", () => {
-      for (const panel of this.panels) panel.chart.dirty = true;
-      clearTimeout(later);
-      later = setTimeout(() => this.load(), 120);
-      this.#press();
-    });
-    this.view.addEventListener("cursor", () => this.draw());
-    setInterval(() => document.hidden || this.load(true), AGAIN);
-    matchMedia("(prefers-color-scheme:light)").addEventListener("change", () => this.draw(true));
-  }
+	constructor(ask, now) {
+		this.ask = ask;
+		this.view = new View(now);
+		this.panels = [];
+		for (const [id, specs] of [["desk-charts", DESK], ["host-charts", HOST], ["exchange-charts", EXCHANGE]]) {
+			for (const spec of specs) this.#hang(get(id), spec, id === "desk-charts");
+		}
+		this.#ranges();
+		let later;
+		this.view.addEventListener("range", () => {
+			for (const panel of this.panels) panel.chart.dirty = true;
+			clearTimeout(later);
+			later = setTimeout(() => this.load(), 120);
+			this.#press();
+		});
+		this.view.addEventListener("cursor", () => this.draw());
+		setInterval(() => document.hidden || this.load(true), AGAIN);
+		matchMedia("(prefers-color-scheme:light)").addEventListener("change", () => this.draw(true));
+	}
 
-  #hang(parent, spec, card) {
-    const chart = new Chart(this.view, spec);
-    this.panels.push({ spec, chart, lines: new Map(), asked: 0 });
-    parent.append(card ? el("section", { class: "card" }, chart.element) : chart.element);
-  }
+	#hang(parent, spec, card) {
+		const chart = new Chart(this.view, spec);
+		this.panels.push({ spec, chart, lines: new Map(), asked: 0 });
+		parent.append(card ? el("section", { class: "card" }, chart.element) : chart.element);
+	}
 
-  #ranges() {
-    const nav = document.getElementById("ranges");
-    this.buttons = RANGES.map(([text, seconds]) => {
-      const button = el("button", { type: "button" }, text);
-      button.onclick = () => this.view.show(this.view.now() - seconds, this.view.now(), true);
-      return [button, seconds];
-    });
-    this.back = el("button", { type: "button", hidden: "" }, "Back to now");
-    this.back.onclick = () => this.view.show(this.view.now() - this.view.span, this.view.now(), true);
-    nav.append(...this.buttons.map(([button]) => button), this.back, el("span", { class: "note" }, "Drag across a chart to zoom, double-click to return"));
-    this.#press();
-  }
+	#ranges() {
+		const nav = get("ranges");
+		this.buttons = RANGES.map(([text, seconds]) => {
+			const button = el("button", { type: "button" }, text);
+			button.onclick = () => this.view.show(this.view.now() - seconds, this.view.now(), true);
+			return [button, seconds];
+		});
+		this.back = el("button", { type: "button", hidden: "" }, "Back to now");
+		this.back.onclick = () => this.view.show(this.view.now() - this.view.span, this.view.now(), true);
+		nav.append(...this.buttons.map(([button]) => button), this.back, el("span", { class: "note" }, "Drag across a chart to zoom in"));
+		this.#press();
+	}
 
-  #press() {
-    for (const [button, seconds] of this.buttons) button.setAttribute("aria-pressed", this.view.end === null && Math.round(this.view.span) === seconds);
-    this.back.hidden = this.view.end === null;
-  }
+	#press() {
+		for (const [button, seconds] of this.buttons) button.setAttribute("aria-pressed", this.view.end === null && Math.round(this.view.span) === seconds);
+		this.back.hidden = this.view.end === null;
+	}
 
-  /** Asks for the history of what is shown; `only` those that the feed does not carry on. */
-  async load(only = false) {
-    await Promise.all(this.panels.map((panel) => (only && panel.spec.live && !panel.full ? null : this.#history(panel))));
-    this.draw();
-  }
+	/** Asks for the history of what is shown; `only` those that the feed does not carry on. */
+	async load(only = false) {
+		await Promise.all(this.panels.map((panel) => (only && panel.spec.live && !panel.full ? null : this.#history(panel))));
+		this.draw();
+	}
 
-  async #history(panel) {
-    const { view } = this, asked = ++panel.asked;
-    const step = Math.max(1, Math.ceil(view.span / POINTS));
-    const end = Math.ceil(view.to / step) * step, start = Math.floor(view.from / step) * step;
-    const answer = await this.ask("api/v1/query_range", { query: panel.spec.query ?? panel.spec.live, start, end: Math.min(end, Math.floor(view.now())), step });
-    if (asked !== panel.asked || answer?.status !== "success") return;
-    const before = panel.lines;
-    panel.lines = new Map();
-    panel.full = false;
-    for (const { metric, values } of answer.data.result) {
-      const line = gaps(values, step);
-      line.name = panel.spec.name(metric);
-      const key = identity(metric);
-      const kept = before.get(key);
-      // What the feed told while the history was on its way is newer than the history.
-      const from = kept ? upper(kept.t, line.t[line.t.length - 1]) : 0;
-      if (kept && view.end === null) for (let i = from; i < kept.t.length; i++) append(line, kept.t[i], kept.v[i]);
-      panel.lines.set(key, line);
-    }
-    panel.chart.set([...panel.lines.values()]);
-  }
+	async #history(panel) {
+		const { view } = this, asked = ++panel.asked;
+		const step = Math.max(1, Math.ceil(view.span / POINTS));
+		const start = Math.floor(view.from / step) * step, end = Math.floor(view.end === null ? view.now() : view.to + step);
+		const answer = await this.ask("api/v1/query_range", { query: panel.spec.query ?? panel.spec.live, start, end, step });
+		if (asked !== panel.asked || answer?.status !== "success") return;
+		const before = panel.lines;
+		panel.lines = new Map();
+		panel.full = false;
+		for (const { metric, values } of answer.data.result) panel.lines.set(key(metric), { name: panel.spec.name(metric), labels: metric, ...gaps(values, step) });
+		// What the feed told while the history was on its way is newer than the history.
+		for (const [id, { name, labels, t, v }] of view.end === null && panel.spec.live ? before : []) {
+			const line = panel.lines.get(id) ?? { name, labels, t: [], v: [] };
+			for (let i = upper(t, line.t.at(-1) ?? end - step); i < t.length; i++) append(line, t[i], v[i]);
+			if (line.t.length) panel.lines.set(id, line);
+		}
+		this.#show(panel);
+	}
 
-  /** The feed's samples: [series, seconds, value or null]. */
-  extend(samples) {
-    for (const panel of this.panels) {
-      if (!panel.spec.live) continue;
-      let touched = false;
-      for (const [{ labels }, t, v] of samples) {
-        if (labels.__name__ !== panel.spec.live) continue;
-        const key = identity(labels);
-        if (!panel.lines.has(key)) panel.lines.set(key, { name: panel.spec.name(labels), t: [], v: [] });
-        const line = panel.lines.get(key);
-        append(line, t, v === null ? NaN : v);
-        panel.full = line.t.length > MOST; // a coarser history replaces it soon
-        touched = true;
-      }
-      if (touched) panel.chart.set([...panel.lines.values()]);
-    }
-  }
+	/** The account, as its labels, that the desk's charts show. */
+	choose(labels) {
+		if (labels === this.account) return;
+		this.account = labels;
+		for (const panel of this.panels) if (panel.spec.account) this.#show(panel);
+		this.draw();
+	}
 
-  draw(all = false) {
-    if (this.waiting) {
-      this.all ||= all;
-      return;
-    }
-    this.all = all;
-    this.waiting = requestAnimationFrame(() => {
-      this.waiting = 0;
-      for (const { chart } of this.panels) if (this.all || chart.dirty) chart.draw();
-    });
-  }
+	#show({ spec, chart, lines }) {
+		const wanted = Object.entries((spec.account && this.account) || {});
+		chart.set([...lines.values()].filter((line) => wanted.every(([k, v]) => line.labels[k] === v)));
+	}
+
+	/** The feed's samples: [series, seconds, value or null]. */
+	extend(samples) {
+		for (const panel of this.panels) {
+			if (!panel.spec.live) continue;
+			let touched = false;
+			for (const [{ labels }, t, v] of samples) {
+				if (labels.__name__ !== panel.spec.live) continue;
+				const id = key(labels);
+				if (!panel.lines.has(id)) panel.lines.set(id, { name: panel.spec.name(labels), labels, t: [], v: [] });
+				const line = panel.lines.get(id);
+				append(line, t, v === null ? NaN : v);
+				panel.full = line.t.length > MOST; // a coarser history replaces it soon
+				touched = true;
+			}
+			if (touched) this.#show(panel);
+		}
+	}
+
+	draw(all = false) {
+		if (this.waiting) {
+			this.all ||= all;
+			return;
+		}
+		this.all = all;
+		this.waiting = requestAnimationFrame(() => {
+			this.waiting = 0;
+			for (const { chart } of this.panels) {
+				if (this.all) chart.legend();
+				if (this.all || chart.dirty) chart.draw();
+			}
+		});
+	}
 }
-
-const identity = (labels) => JSON.stringify(Object.entries(labels).sort());
 
 /** A history's values with NaN where steps are missing. */
 function gaps(values, step) {
-  const line = { t: [], v: [] };
-  for (const [t, text] of values) {
-    const n = line.t.length;
-    if (n && t - line.t[n - 1] > step * 1.5) line.t.push(line.t[n - 1] + step), line.v.push(NaN);
-    line.t.push(t);
-    line.v.push(Number.isFinite(+text) ? +text : NaN);
-  }
-  return line;
+	const line = { t: [], v: [] };
+	for (const [t, text] of values) {
+		const n = line.t.length;
+		if (n && t - line.t[n - 1] > step * 1.5) line.t.push(line.t[n - 1] + step), line.v.push(NaN);
+		line.t.push(t);
+		line.v.push(Number.isFinite(+text) ? +text : NaN);
+	}
+	return line;
 }
 
 function append(line, t, v) {
-  const n = line.t.length;
-  if (n && t < line.t[n - 1]) return;
-  if (n && t === line.t[n - 1]) {
-    line.v[n - 1] = v;
-    return;
-  }
-  if (n && t - line.t[n - 1] > LOOKBACK) line.t.push(line.t[n - 1] + LOOKBACK), line.v.push(NaN);
-  line.t.push(t);
-  line.v.push(v);
+	const n = line.t.length;
+	if (n && t < line.t[n - 1]) return;
+	if (n && t === line.t[n - 1]) {
+		line.v[n - 1] = v;
+		return;
+	}
+	if (n && t - line.t[n - 1] > LOOKBACK) line.t.push(line.t[n - 1] + LOOKBACK), line.v.push(NaN);
+	line.t.push(t);
+	line.v.push(v);
 }
