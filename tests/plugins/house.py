@@ -78,7 +78,6 @@ class TinyJournal:
         self._news = asyncio.Event()
 
     async def record(self, facts: Sequence[Fact]) -> None:
-        await asyncio.sleep(0)
         for fact in facts:
             self.board.fold(fact)
             self.facts.append(fact)

@@ -360,6 +360,25 @@ async def test_an_invalid_url_is_final_and_not_shown(house: Any) -> None:
     assert "s3cr3t" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"url": "ftp://s3cr3t"}, "url: expected an address that begins with http://"),
+        ({"url": "s3cr3t"}, "url: expected"),
+        ({"url": Secret("file:///etc/s3cr3t", "env U")}, "url: expected"),
+        ({"url": "http://h/s3cr3t x"}, "url: expected"),
+        ({"url": "http://h/", "headers": {"Idempotency-Key": "s3cr3t"}}, "not set already, got 'Idempotency-Key'"),
+        ({"url": "http://h/", "headers": {"a b": "s3cr3t"}}, "got 'a b'"),
+        ({"url": "http://h/", "headers": {"a": Secret("s3cr3t\r\nb: c", "env H")}}, "headers.a: expected printable"),
+    ],
+)
+def test_options_that_cannot_work_are_refused_without_showing_them(options: dict[str, Any], word: str) -> None:
+    with pytest.raises(ValueError, match="expected") as caught:
+        WebhookOptions(**options)
+    assert word in str(caught.value)
+    assert "s3cr3t" not in str(caught.value)
+
+
 @pytest.mark.parametrize("kind", ["never answers", "a byte a second in the head", "never accepts"])
 async def test_a_receiver_that_hangs_is_given_up_at_the_deadline(
     house: Any, kind: str, monkeypatch: pytest.MonkeyPatch

@@ -14,7 +14,7 @@ __all__ = ["Ran", "run"]
 
 OUTPUT_BYTES = 8192
 GRACE_SECONDS = 2.0
-DRAIN_SECONDS = 0.2
+LAST_READS = 4
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -34,38 +34,52 @@ async def run(
     nothing of it is left when this returns. The environment is PATH, LANG and what is given; no secret of the
     daemon's own reaches it.
     """
-    process = await asyncio.create_subprocess_exec(
-        *argv,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env={"PATH": PATH, "LANG": "C.UTF-8", **(environment or {})},
-        cwd=directory or "/",
-        start_new_session=True,
-    )
+    # A pipe of our own: asyncio's would have `wait` wait for whoever else holds its other end.
+    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     output = bytearray()
-    reading = asyncio.ensure_future(_read(process, output))
+    loop = asyncio.get_running_loop()
+    loop.add_reader(reading, _read, reading, output)
+    process: asyncio.subprocess.Process | None = None
     try:
+        os.set_blocking(writing, True)
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=writing,
+            stderr=writing,
+            env={"PATH": PATH, "LANG": "C.UTF-8", **(environment or {})},
+            cwd=directory or "/",
+            start_new_session=True,
+        )
+        os.close(writing)
+        writing = -1
         status = await process.wait()
-        # What it left running may hold the pipe open for ever; its own words are there by now.
-        await asyncio.wait({reading}, timeout=DRAIN_SECONDS)
+        # Its own last words; what it left running may go on writing for ever.
+        for _ in range(LAST_READS):
+            if not _read(reading, output):
+                break
     finally:
         with anyio.CancelScope(shield=True):
-            if process.returncode is None:
+            if process is not None and process.returncode is None:
                 await _end(process)
-            reading.cancel()
-            await asyncio.wait({reading})
-            if process.stdout is not None:
-                _close(process)
-    return Ran(status, bytes(output).decode("utf-8", "replace").strip())
+        loop.remove_reader(reading)
+        os.close(reading)
+        if writing >= 0:
+            os.close(writing)
+    return Ran(status, output.decode("utf-8", "replace").strip())
 
 
-async def _read(process: asyncio.subprocess.Process, output: bytearray) -> None:
-    """Keeps the tail, and goes on reading, so that a talkative program never blocks."""
-    assert process.stdout is not None
-    while chunk := await process.stdout.read(1 << 16):
-        output += chunk
-        del output[:-OUTPUT_BYTES]
+def _read(fd: int, output: bytearray) -> bool:
+    """Keeps the tail of what can be read at once; False where that is nothing."""
+    try:
+        chunk = os.read(fd, 1 << 16)
+    except BlockingIOError:
+        return False
+    if not chunk:
+        asyncio.get_running_loop().remove_reader(fd)
+    output += chunk
+    del output[:-OUTPUT_BYTES]
+    return bool(chunk)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
@@ -82,10 +96,3 @@ def _signal(group: int, number: signal.Signals) -> None:
         os.killpg(group, number)
     except ProcessLookupError:
         return
-
-
-def _close(process: asyncio.subprocess.Process) -> None:
-    """Closes our end of the pipe, which asyncio keeps while anybody holds the other."""
-    transport = getattr(process, "_transport", None)
-    if transport is not None:
-        transport.close()

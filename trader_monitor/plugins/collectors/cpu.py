@@ -15,7 +15,7 @@ from trader_monitor.runtime.registry import collector
 SECONDS = counter("host_cpu_seconds_total", "Processor time spent in each mode, all processors together.")
 MODE = gauge("host_cpu_mode_ratio", "Share of processor time in each mode since the last collection.")
 USAGE = gauge("host_cpu_usage_ratio", "Share of processor time not idle since the last collection.")
-COUNT = gauge("host_cpu_count", "Logical processors.")
+COUNT = gauge("host_cpus", "Logical processors.")
 
 IDLE = frozenset({"idle", "iowait"})
 ALREADY_COUNTED = frozenset({"guest", "guest_nice"})
