@@ -61,9 +61,9 @@ def open_log(
     console = format == "console" or (format == "auto" and terminal)
     colours = terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
     record = _Record(secrets, _Console(colours) if console else _render_json)
-    if _sink is not None:
-        _sink.retire(FLUSH_WITHIN)
-    sink = _sink = Sink(descriptor, record.gap)
+    if _sink is None or _sink.closed or not _sink.serves(descriptor):
+        _sink = Sink(descriptor, record.gap)
+    sink = _sink
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, record],
         wrapper_class=structlog.make_filtering_bound_logger(level),

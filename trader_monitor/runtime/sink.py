@@ -37,6 +37,9 @@ class Sink:
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
+    def serves(self, descriptor: int) -> bool:
+        return self._descriptor == descriptor
+
     def write(self, line: bytes) -> None:
         """Takes a line, or drops it where the buffer is full; never waits, never raises."""
         with self._changed:
