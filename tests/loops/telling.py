@@ -54,7 +54,9 @@ class Line:
         return receipt
 
     def told(self) -> list[tuple[str, int]]:
-        return [(notice.state, notice.transition) for notice in self.heard]
+        """What was heard, the transitions numbered from the first attempted one."""
+        first = min((notice.transition for notice in self.attempts), default=1)
+        return [(notice.state, notice.transition - first + 1) for notice in self.heard]
 
     def table(self, name: str, **options: Any) -> ChannelTable:
         return ChannelTable(

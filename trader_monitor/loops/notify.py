@@ -79,6 +79,8 @@ class _Line:
             except anyio.get_cancelled_exc_class():
                 with anyio.CancelScope(shield=True), anyio.move_on_after(DRAIN_WITHIN):
                     await self._drain(group)
+                self.breaker = Breaker()
+                self._show(0)  # a channel that is gone must not go on being reported as failing
                 raise
 
     async def _drain(self, group: TaskGroup) -> None:

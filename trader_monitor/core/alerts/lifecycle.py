@@ -48,7 +48,9 @@ def advance(
 ) -> AlertChanged | None:
     """The alert's next state, or None where it stays as it is.
 
-    The number `transition` grows with each change of `state`, and with nothing else.
+    The number `transition` grows by one with each change of `state`, and with nothing else. A life that nothing is
+    remembered of begins at the Unix time, so that it never repeats the numbers of an earlier, pruned one: whoever
+    was told of that has not been told of this.
     """
     if previous is None or previous.state == "resolved":
         return _begun(compiled, fingerprint, labels, previous, reading, now) if reading.holds else None
@@ -90,7 +92,7 @@ def _begun(
         fingerprint=fingerprint,
         rule=rule.name,
         state="pending",
-        transition=previous.transition + 1 if previous else 1,
+        transition=previous.transition + 1 if previous else max(1, int(now.wall)),
         severity=rule.severity,
         labels=dict(labels),
         summary=compiled.summary.render(reading.value, labels),

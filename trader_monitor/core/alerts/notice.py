@@ -58,8 +58,8 @@ class Notice(Struct, frozen=True, kw_only=True):
     @property
     def key(self) -> str:
         """The same for every attempt at this notice, and for no other: receivers may drop repetitions."""
-        reminder = f"-{int(self.repeats.at * 1000):x}" if self.repeats else ""
-        return f"{self.alert.fingerprint}-{self.transition}-{int(self.alert.active_at * 1000):x}{reminder}"
+        reminder = f"-{int(self.repeats.at)}" if self.repeats else ""
+        return f"{self.alert.fingerprint}-{self.transition}{reminder}"
 
 
 class Told(Protocol):
@@ -80,7 +80,7 @@ def owed(route: Route, alert: AlertChanged, sent: NoticeSent | None, past: Itera
     """
     told = sent.transition if sent else 0
     if told > alert.transition:
-        # A notice from an earlier life of this fingerprint, pruned since: it says nothing about this one.
+        # Of another life: the clock was set back, and this one's numbers began lower. It says nothing about this.
         told, sent = 0, None
     due: dict[int, tuple[AlertChanged, Literal["firing", "resolved"]]] = {}
     if sent is not None and sent.state == "firing" and alert.transition > told:
@@ -93,7 +93,7 @@ def owed(route: Route, alert: AlertChanged, sent: NoticeSent | None, past: Itera
     for change in past:
         if change.state == "firing":
             due[change.transition] = change, "firing"
-        elif change.state == "resolved" and change.fired_transition == change.transition - 1:
+        elif change.state == "resolved" and change.transition - 1 in {told, *due}:
             due[change.transition] = change, "resolved"
     wanted = route.wants(alert)
     reached = sent is not None and sent.state == "firing" and sent.outcome == "delivered"

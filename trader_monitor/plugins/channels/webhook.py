@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import math
+import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,9 @@ __all__ = ["WebhookOptions", "payload", "retry_after", "signature", "webhook"]
 
 _RETRIED = frozenset({408, 425, 429})
 _NEVER = "0001-01-01T00:00:00Z"
+_URL = re.compile(r"https?://[^\s/][!-\uffff]*")
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_OURS = frozenset({"content-type", "content-length", "idempotency-key", "x-signature", "host", "transfer-encoding"})
 _MAX_BODY = 4096
 _BODY_WITHIN = 0.5
 
@@ -48,6 +52,16 @@ class WebhookOptions(msgspec.Struct, frozen=True, kw_only=True):
     url: Secret | str
     secret: Secret | None = None
     headers: dict[str, Secret | str] = msgspec.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raises ValueError, without the value: it may be a secret."""
+        if not _URL.fullmatch(_plain(self.url)):
+            raise ValueError("url: expected an address that begins with http:// or https:// and holds no spaces")
+        for name, value in self.headers.items():
+            if not _HEADER.fullmatch(name) or name.lower() in _OURS:
+                raise ValueError(f"headers: expected the name of a header that is not set already, got {name!r}")
+            if not _plain(value).isprintable():
+                raise ValueError(f"headers.{name}: expected printable characters")
 
 
 @channel("webhook", WebhookOptions)
