@@ -1,7 +1,7 @@
 -- Samples in compressed blocks.
 
 CREATE TABLE block (
-  id INTEGER PRIMARY KEY,
+  id INTEGER PRIMARY KEY AUTOINCREMENT, -- the order of writing, and never given again: readers hold blocks by it
   tier INTEGER NOT NULL,               -- seconds that a row of it sums up; 0 is raw
   part INTEGER NOT NULL,               -- series id / 256
   day INTEGER NOT NULL,                -- days since 1970; no block crosses midnight UTC
