@@ -97,11 +97,12 @@ class Stage:
         severity, name = str(labels.get("severity")), str(labels.get("alertname"))
         summary = str((alert.get("annotations") or {}).get("summary") or "")
         tone = "good" if state == "resolved" else _TONES.get(severity, "")
-        self.say("alert", f"{state.upper():<8}  {severity:<9} {name}: {summary}", tone, alert=alert)
+        self.say("alert", f"{state.upper():<8}  {name}, {severity}: {summary}", tone, alert=alert)
 
     def watch(self, house: House, until: float) -> None:
-        """Tells of the checks and of the recording's end, until it is time or the daemon is gone."""
-        said: dict[str, str] = {}
+        """Tells of checks, actions and the recording's end, until it is time or the daemon is gone."""
+        checks: dict[str, str] = {}
+        steps: dict[str, str] = {}
         played = False
         while time.monotonic() < until:
             _pause.wait(min(0.5, max(0.0, until - time.monotonic())))
@@ -112,10 +113,16 @@ class Stage:
                 self.say("played", f"the recording has been played: {_last_line(house.folder / 'play.log')}", "quiet")
             for check in house.door.get("/v1/status").get("checks") or []:
                 now = f"{'ok' if check.get('ok') else 'fails'}, breaker {check.get('breaker')}"
-                if said.setdefault(check["name"], now) != now:
-                    said[check["name"]] = now
+                if checks.setdefault(check["name"], now) != now:
+                    checks[check["name"]] = now
                     tone = "good" if check.get("ok") else "warning"
-                    self.say("check", f"check {check['name']}: {now} ({check.get('message')})", tone, check=check)
+                    self.say("check", f"CHECK     {check['name']}: {now} ({check.get('message')})", tone, check=check)
+            for step in house.door.get("/api/v1/query", query="recovery_steps_total")["data"]["result"]:
+                metric, count = step["metric"], step["value"][1]
+                name, phase = f"{metric.get('check')}: {metric.get('action')}", str(metric.get("phase"))
+                if steps.get(name + phase) != count:
+                    steps[name + phase] = count
+                    self.say("action", f"ACTION    {name} {phase.replace('_', ' ')}", "strong", step=metric)
 
 
 class House:
