@@ -20,7 +20,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -152,11 +153,11 @@ async def send(session: aiohttp.ClientSession, url: str, *samples: tuple[str, fl
             raise RuntimeError(f"{answer.status}: {await answer.text()}")
 
 
-async def one_round(sink: Sink, wanted: str, act: Callable[[], object]) -> float:
+async def one_round(sink: Sink, wanted: str, act: Callable[[], Coroutine[None, None, None]]) -> float:
     """Milliseconds from the act to the webhook's request."""
     came = sink.expect(wanted)
     began = time.perf_counter()
-    acted = asyncio.ensure_future(act())  # type: ignore[arg-type, call-overload]
+    acted = asyncio.create_task(act())
     arrived = await asyncio.wait_for(came, 10)
     await acted
     return (arrived - began) * 1000
@@ -185,8 +186,8 @@ async def ours(folder: Path) -> tuple[list[float], list[float]]:
                 await asyncio.sleep(0.05)
             for n in range(ROUNDS + WARM_UP):
                 value = 101.0 + n
-                took = await one_round(sink, f" at {value}", lambda v=value: send(session, url, ("measured", v)))
-                await one_round(sink, "resolved", lambda: send(session, url, ("measured", 1.0)))
+                took = await one_round(sink, f" at {value}", partial(send, session, url, ("measured", value)))
+                await one_round(sink, "resolved", partial(send, session, url, ("measured", 1.0)))
 
                 async def bare(body: str = f"hop {n}.") -> None:
                     async with session.post(hop, data=body.encode()) as answer:
