@@ -23,8 +23,12 @@ import numpy as np
 from aiohttp import ClientSession, web
 
 from benchmarks.table import Row, render
-from trader_monitor.core.series import SeriesStore
+from trader_monitor.core.facts import Samples
 from trader_monitor.runtime.clock import SystemClock
+from trader_monitor.runtime.history import History
+from trader_monitor.runtime.journal import open_journal
+from trader_monitor.runtime.meters import Meters
+from trader_monitor.runtime.snapshot import snapshot
 from trader_monitor.web.api import prometheus
 
 SERIES = 30
@@ -97,14 +101,21 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def ourselves(times: np.ndarray, rows: Rows) -> AsyncIterator[str]:
-    series = SeriesStore(head=8192)
-    for labels, values in rows:
-        sid = series.intern(tuple(sorted({"__name__": "bench_total", **labels}.items())))
-        for at, value in zip((times * 1000).tolist(), values.tolist(), strict=True):
-            series.append(sid, at, value)
-    board = SimpleNamespace(series=series, alerts={})
-    env = SimpleNamespace(board=board, journal=SimpleNamespace(board=board), history=None, clock=SystemClock())
+async def ourselves(folder: Path, times: np.ndarray, rows: Rows) -> AsyncIterator[str]:
+    """Our query API over a journal that has the samples: the last hour in memory, the rest in blocks on disk."""
+    clock = SystemClock()
+    journal = await open_journal(folder / "store.db", clock=clock, meters=Meters())
+    labels = tuple(tuple(sorted({"__name__": "bench_total", **one}.items())) for one, _ in rows)
+    table = np.array([values for _, values in rows]).T.tolist()
+    facts = [
+        Samples(at=float(at), origin="bench", labels=labels, values=tuple(values))
+        for at, values in zip(times.tolist(), table, strict=True)
+    ]
+    for start in range(0, len(facts), 240):
+        await journal.record(facts[start : start + 240])
+        await snapshot(journal)
+    history = History(journal)
+    env = SimpleNamespace(board=journal.board, journal=journal, history=history, clock=clock)
     app = web.Application()
     app.add_routes(prometheus.routes(env))  # type: ignore[arg-type]
     runner = web.AppRunner(app)
@@ -114,6 +125,8 @@ async def ourselves(times: np.ndarray, rows: Rows) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
+        history.close()
+        await journal.close()
 
 
 async def ask(session: ClientSession, url: str, query: str, times: np.ndarray) -> tuple[float, dict[str, object]]:
@@ -150,7 +163,7 @@ async def measure(rounds: int) -> list[Row]:
     with tempfile.TemporaryDirectory() as name:
         process, theirs = await peer(Path(name), times, rows)
         try:
-            async with ourselves(times, rows) as ours, ClientSession() as session:
+            async with ourselves(Path(name), times, rows) as ours, ClientSession() as session:
                 await ready(session, theirs)
                 for label, query in QUERIES.items():
                     spent: dict[str, list[float]] = {ours: [], theirs: []}
