@@ -133,5 +133,11 @@ async def _delete(journal: Journal, table: str, where: str, values: tuple[float,
 
 async def house_keeping(journal: Journal) -> None:
     """Gives pages that are free back to the disk, and empties the log into the file."""
-    await journal.store.write(lambda db: db.execute(f"PRAGMA incremental_vacuum({_PIECE})").fetchall())
+
+    def vacuum(db: sqlite3.Connection) -> None:
+        free = db.execute("PRAGMA freelist_count").fetchone()[0]
+        for _ in range(min(free, _PIECE)):  # the module steps such a statement once: a page each
+            db.execute("PRAGMA incremental_vacuum(1)")
+
+    await journal.store.write(vacuum)
     await journal.store.checkpoint()
