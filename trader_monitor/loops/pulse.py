@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 import structlog
 
+from trader_monitor.runtime.log import dropped
 from trader_monitor.runtime.systemd import Notifier
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ async def _feed(env: Env, notifier: Notifier, every: float) -> None:
             _tell(stalled)
             told = stalled
         env.meters.set("monitor_stalled_loops", float(len(stalled)))
+        env.meters.set("monitor_log_dropped_total", float(dropped()))
         notifier.status(_status(env, stalled, now))
         await env.clock.sleep(every)
 

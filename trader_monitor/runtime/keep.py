@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import structlog
-from msgspec.structs import replace
 
 from trader_monitor.core.facts import ChildDied
 from trader_monitor.core.restart import Record, decide
@@ -101,6 +100,7 @@ class Keep:
             if delay:
                 await clock.sleep(delay)
             if self._state == "parked":
+                self._house.meters.set("monitor_child_parked", 0.0, child=self.child.name)
                 log.info("child un-parked: it is tried again", child=self.child.name)
 
     async def _until_death(self, life: Life) -> str:
@@ -110,20 +110,13 @@ class Keep:
         while True:
             now = clock.now()
             silence = self._silence_left(since, now.mono)
-            probation = self.child.within - (now.mono - life.born.mono) if self._record.probation else None
             if silence is not None and silence <= TOLERANCE:
                 return await self._give_up(life)
-            if probation is not None and probation <= TOLERANCE:
-                self._record = replace(self._record, probation=False)
-                self._house.meters.set("monitor_child_parked", 0.0, child=self.child.name)
-                continue
-            timers = [timer for timer in (silence, probation) if timer is not None]
-            wait = min(timers, default=None)
-            await first(clock, wait, life.task)
+            await first(clock, silence, life.task)
             if life.ended:
                 return describe(life.error)
             woken = clock.now().mono
-            if wait is not None and woken - now.mono - wait > LATE:
+            if silence is not None and woken - now.mono - silence > LATE:
                 since = woken
 
     def _silence_left(self, since: float, mono: float) -> float | None:
@@ -145,8 +138,7 @@ class Keep:
         decision, delay, self._record = decide(self._record, lived, now, child.terms, house.jitter())
         self._last_cause = cause
         house.meters.count("monitor_child_deaths_total", child=child.name, decision=decision)
-        parked = decision == "park" or self._record.probation
-        house.meters.set("monitor_child_parked", float(parked), child=child.name)
+        house.meters.set("monitor_child_parked", float(decision == "park"), child=child.name)
         report = log.error if decision != "escalate" else log.critical
         report(
             "child died",

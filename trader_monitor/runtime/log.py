@@ -31,7 +31,7 @@ finally:
     for _name in _hidden:
         sys.modules.pop(_name, None)
 
-__all__ = ["Format", "Level", "flush", "open_log"]
+__all__ = ["Format", "Level", "dropped", "flush", "open_log"]
 
 Format: TypeAlias = Literal["auto", "json", "console"]
 Level: TypeAlias = Literal["debug", "info", "warning", "error", "critical"]
@@ -80,6 +80,11 @@ def open_log(
     logging.captureWarnings(True)
     logging.raiseExceptions = False
     return sink
+
+
+def dropped() -> int:
+    """How many lines were dropped because nobody read them in time."""
+    return 0 if _sink is None else _sink.dropped
 
 
 @atexit.register

@@ -31,7 +31,7 @@ __all__ = ["Child", "ChildStatus", "Escalated", "Supervisor"]
 
 log = structlog.get_logger(__name__)
 
-HANG_GRACE = 0.1
+HANG_GRACE = 0.05
 """Seconds that a hung child gets to end before its successor starts without waiting for it."""
 
 REPORT_WITHIN = 1.0
