@@ -113,12 +113,13 @@ def _number(text: str | None) -> float:
 
 
 def _open(family: Family, taken: set[str]) -> Iterator[Family]:
-    """The family as OpenMetrics has it; as unknown ones, one per name, where its names are taken or not its own."""
+    """The family as OpenMetrics has it; as unknown ones, one per name, where its names are taken or it is not whole."""
     name, kind = family.name, family.kind
     if kind == "counter":
         kind, name = ("counter", name.removesuffix("_total")) if name.endswith("_total") else ("", name)
+    whole = kind != "histogram" or _whole(family.rows)
     claims = {name + suffix for suffix in CLAIMS.get(kind, ("",))}
-    if not claims & taken:
+    if whole and not claims & taken:
         taken |= claims
         yield Family(name, kind, family.help, family.rows)
         return
@@ -126,3 +127,9 @@ def _open(family: Family, taken: set[str]) -> Iterator[Family]:
         if sample not in taken:
             taken.add(sample)
             yield Family(sample, "", family.help, [row for row in family.rows if row.name == sample])
+
+
+def _whole(rows: list[Row]) -> bool:
+    """Whether each of a histogram's label sets has its last bucket: strict readers refuse a scrape without."""
+    sets = {tuple(x for x in row.labels if x[0] != "le") for row in rows}
+    return sum(("le", "+Inf") in row.labels for row in rows) == len(sets)
