@@ -126,7 +126,6 @@ function vitals() {
 		[down ? "Stale" : "Live", clock(now, true) + " " + zone()],
 		["Events", count(status.ingest.events_total)],
 		["Checks passing", `${checks.filter((c) => c.ok).length} of ${checks.length}`],
-		["Series", count(status.series.count)],
 		["Up", span(now - status.started_at)],
 	];
 	get("vitals").replaceChildren(...rows.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));

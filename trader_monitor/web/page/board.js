@@ -1,7 +1,7 @@
 // The tables: accounts, positions, host, exchanges, bots, checks, alerts and the monitor's own children.
 
 import { rank } from "./store.js";
-import { ago, amount, at, bytes, clock, count, dim, el, factor, gain, get, key, money, mood, none, percent, pill, span } from "./format.js";
+import { ago, amount, at, bytes, clock, count, dim, el, factor, gain, get, join, key, money, mood, none, percent, pill, span, tone } from "./format.js";
 
 const OK = { running: "ok", backoff: "warning", parked: "critical", stopped: "info" };
 const CLOSED = { closed: "ok", half_open: "warning", open: "error" };
@@ -13,7 +13,7 @@ export class Board {
 		this.chosen = null;
 	}
 
-	/** Draws what has changed; a part that shows the same as before is left alone, focus and selection with it. */
+	/** Draws what has changed; what shows the same is left alone, focus and selection with it. */
 	draw() {
 		const { store } = this;
 		for (const [id, draw] of Object.entries(PARTS)) {
@@ -59,7 +59,7 @@ function rows(store, names, keys) {
 	return [...found.values()];
 }
 
-const named = (row) => [row.source, row.account].filter(Boolean).join(" · ");
+const named = (row) => join(row.source, row.account);
 
 function accounts(store, board) {
 	const found = rows(store, "account_equity account_margin_used account_drawdown_ratio account_drawdown_max_ratio account_pnl pnl_realized pnl_realized_reported pnl_drawdown_max trade_fees_total trade_profit_factor".split(" "), ACCOUNT);
@@ -97,7 +97,7 @@ function accounts(store, board) {
 function tabs(found, chosen, board) {
 	const shown = found.length > 1 ? found : [];
 	get("tabs").replaceChildren(...shown.map((row) => {
-		const button = el("button", { type: "button", "aria-pressed": row === chosen }, [named(row), row.currency].filter(Boolean).join(" "));
+		const button = el("button", { type: "button", "aria-pressed": row === chosen }, join(named(row), row.currency));
 		button.onclick = () => ((board.chosen = key(row, ACCOUNT)), board.draw());
 		return button;
 	}));
@@ -106,7 +106,7 @@ function tabs(found, chosen, board) {
 /** Where the account's own figure is not ours, both are shown. */
 function differs(a, name, title) {
 	const own = a[name];
-	if (own === undefined || a.pnl_realized === undefined || Math.abs(own - a.pnl_realized) < 0.005) return null;
+	if (!(Math.abs(own - a.pnl_realized) >= 0.005)) return null;
 	return el("dd", { class: "own" }, `${title}: `, el("b", {}, gain(own, a.currency)), ` (${gain(own - a.pnl_realized, a.currency)} against ours)`);
 }
 
@@ -116,53 +116,46 @@ function positions(store) {
 	if (!found.length) return empty("Flat.", store.all("position_quantity").length ? "No position is open." : "Positions are added up from fills, and compared with what the bot reports.");
 	return table([
 		["Symbol", (p) => p.symbol],
-		["Where", (p) => [p.exchange, named(p)].filter(Boolean).join(" · "), "w"],
-		["Quantity", (p) => amount(p.position_quantity ?? p.position_reported_quantity), "n"],
-		["Reported", (p) => (p.position_quantity !== undefined && p.position_reported_quantity !== undefined && p.position_reported_quantity !== p.position_quantity ? el("span", { class: "amber" }, amount(p.position_reported_quantity)) : ""), "n"],
+		["Where", (p) => join(p.exchange, named(p)), "w"],
+		["Quantity", (p) => amount(p.position_quantity), "n"],
+		["Reported", (p) => (p.position_reported_quantity ?? p.position_quantity) !== p.position_quantity && tone("amber", amount(p.position_reported_quantity)), "n"],
 		["Value", (p) => money(p.position_notional), "n"],
-		["Unrealised", (p) => el("span", { class: mood(p.position_unrealized_pnl) }, gain(p.position_unrealized_pnl)), "n"],
+		["Unrealised", (p) => tone(mood(p.position_unrealized_pnl), gain(p.position_unrealized_pnl)), "n"],
 	], found);
 }
 
 function trades(store) {
-	if (!store.trades.length) return empty("No fill since the monitor started.", "Each one arrives as a trade event:", post("trade", '"source": "my-bot", "symbol": "BTC-USD", "side": "buy", "quantity": 0.1, "price": 64000'));
+	if (!store.trades.length) return empty("No fill since the monitor started.", "Each one arrives as a trade event.");
 	return table([
 		["Symbol", (t) => t.symbol],
 		["Time", (t) => at(t.at)],
-		["Side", (t) => el("span", { class: t.side === "buy" ? "up" : "down" }, t.side)],
+		["Side", (t) => tone(t.side === "buy" ? "up" : "down", t.side)],
 		["Quantity", (t) => amount(t.quantity), "n"],
 		["Price", (t) => amount(t.price), "n"],
-		["Fee", (t) => (t.fee === undefined ? none : money(t.fee)), "n late"],
+		["Fee", (t) => money(t.fee), "n late"],
 	], store.trades.slice(0, 8), false);
 }
 
 function host(store) {
-	const load = ["host_load1", "host_load5", "host_load15"].map((name) => store.value(name));
-	const disks = store.all("host_filesystem_usage_ratio").sort((a, b) => b.v - a.v)[0];
-	const parts = [];
-	if (load[0] !== undefined) parts.push("load " + load.map((v) => (v ?? 0).toFixed(2)).join(" "));
-	if (store.value("host_memory_available_bytes") !== undefined) parts.push(bytes(store.value("host_memory_available_bytes")) + " memory free");
-	if (disks) parts.push(`${disks.labels.mountpoint ?? "disk"} ${percent(disks.v, 0)} full`);
-	const up = store.value("host_boot_time_seconds");
-	if (up) parts.push("up " + span(store.now() - up));
-	get("host-now").textContent = parts.join(" · ");
+	const load = [1, 5, 15].map((n) => store.value("host_load" + n)?.toFixed(2));
+	const disk = store.all("host_filesystem_usage_ratio").sort((a, b) => b.v - a.v)[0];
+	const room = store.value("host_memory_available_bytes"), boot = store.value("host_boot_time_seconds");
+	get("host-now").textContent = join(load[0] && "load " + load.join(" "), room && bytes(room) + " memory free", disk && `${disk.labels.mountpoint ?? "disk"} ${percent(disk.v, 0)} full`, boot && "up " + span(store.now() - boot));
 }
 
 function exchanges(store) {
 	const now = store.now();
 	const found = new Map();
-	const of = (name) => found.get(name) ?? found.set(name, { name, links: [], calls: 0, errors: 0, streams: [], room: null }).get(name);
+	const of = (name) => found.get(name) ?? found.set(name, { name, links: [], calls: 0, errors: 0 }).get(name);
 	for (const s of store.all("exchange_connected")) of(s.labels.exchange).links.push(s);
 	for (const s of store.all("exchange_requests_total")) {
 		of(s.labels.exchange).calls += s.v;
 		if (s.labels.outcome === "error") of(s.labels.exchange).errors += s.v;
 	}
-	for (const s of store.all("market_data_frame_timestamp_seconds")) of(s.labels.exchange).streams.push(s);
+	for (const s of store.all("market_data_frame_timestamp_seconds")) of(s.labels.exchange);
 	for (const s of store.all("exchange_rate_limit_remaining")) {
-		const scope = s.labels.scope ? { scope: s.labels.scope } : {};
-		const limit = store.value("exchange_rate_limit_limit", { exchange: s.labels.exchange, ...scope });
-		const it = of(s.labels.exchange);
-		if (limit && (it.room === null || s.v / limit < it.room)) it.room = s.v / limit;
+		const { __name__, ...scope } = s.labels, it = of(scope.exchange);
+		it.room = Math.min(it.room ?? Infinity, s.v / store.value("exchange_rate_limit_limit", scope));
 	}
 	if (!found.size) return empty("No exchange yet.", "Connections, calls, rate limits and market data of each venue gather here.", post("connection", '"exchange": "kraken", "state": "connected"'));
 	const link = (e) => {
@@ -179,7 +172,7 @@ function exchanges(store) {
 		["Connection", link],
 		["Calls", (e) => (e.calls ? count(e.calls) : none), "n"],
 		["Failed", (e) => (e.calls ? percent(e.errors / e.calls, 1) : none), "n"],
-		["Limit left", (e) => (e.room === null ? none : el("span", { class: e.room < 0.1 ? "down" : "" }, percent(e.room, 0))), "n"],
+		["Limit left", (e) => tone(e.room < 0.1 && "down", percent(e.room, 0)), "n"],
 		["Oldest frame", (e) => age(e, "market_data_frame_timestamp_seconds"), "n"],
 		["Oldest change", (e) => age(e, "market_data_change_timestamp_seconds"), "n"],
 	], [...found.values()].sort((a, b) => a.name.localeCompare(b.name)));
@@ -197,13 +190,13 @@ function bots(store) {
 			return state === "stopped" ? pill("info", state) : missed > 3 ? pill("error", "silent") : pill(state === "paused" ? "warning" : "ok", state);
 		}],
 		["Last beat", (b) => ago(b.heartbeat_timestamp_seconds, now), "n"],
-		["Promised every", (b) => (b.heartbeat_interval_seconds ? span(b.heartbeat_interval_seconds) : none), "n"],
+		["Promised every", (b) => span(b.heartbeat_interval_seconds), "n"],
 	], found);
 }
 
 function checks(store) {
 	const found = [...store.checks.values()].sort((a, b) => (a.ok === false ? 0 : 1) - (b.ok === false ? 0 : 1) || a.name.localeCompare(b.name));
-	if (!found.length) return empty("No check is configured.", "A check asks something every few seconds, and can have it repaired:", '[checks.exchange-api]\ntype = "http"\nurl = "https://api.exchange.example/ping"\nevery = "15s"');
+	if (!found.length) return empty("No check is configured.", "A check asks something every few seconds, and can have it repaired:", '[checks.exchange-api]\ntype = "http"\nurl = "https://exchange.example/ping"');
 	return [
 		table([
 			["Check", (c) => [c.name, c.type && dim(" " + c.type)]],
@@ -218,7 +211,7 @@ function checks(store) {
 			["When", (s) => at(s.at)],
 			["Phase", (s) => s.phase.replace("_", " ")],
 			["Who", (s) => s.who, "w"],
-			["Why and what came of it", (s) => [s.why, s.outcome].filter(Boolean).join(" → "), "w wide"],
+			["Why and what came of it", (s) => join(s.why, s.outcome), "w wide"],
 		], store.steps.slice(0, 20)))];
 }
 
@@ -248,8 +241,7 @@ function alerts(store) {
 }
 
 function children(store) {
-	const s = store.status;
-	const channels = s?.channels ?? [];
+	const channels = store.status?.channels ?? [];
 	return [
 		table([
 			["Part", (c) => c.name],
@@ -257,7 +249,7 @@ function children(store) {
 			["", (c) => (c.essential ? "essential" : ""), "w"],
 			["Restarts", (c) => (c.restarts ? count(c.restarts) : none), "n"],
 			["Since", (c) => (c.since ? at(c.since) : none), "n"],
-			["", (c) => [c.last_cause, c.parked_until && `again at ${clock(c.parked_until)}`].filter(Boolean).join(" · "), "w wide"],
+			["", (c) => join(c.last_cause, c.parked_until && `again at ${clock(c.parked_until)}`), "w wide"],
 		], store.children),
 		channels.length > 0 && table([
 			["Channel", (c) => [c.name, dim(" " + c.type)]],

@@ -93,8 +93,7 @@ export class Chart {
 		const { view } = this, t = view.cursor ?? (view.end === null ? view.to + 1 : view.to); // clocks differ a little
 		const read = this.lines.map((line) => [line.name, this.format(this.#value(line, t))]);
 		const keys = read.map(([name, text], n) => el("span", { class: "key k" + n }, el("i"), name, el("b", {}, text)));
-		if (this.hidden > 0) keys.push(el("span", { class: "key" }, `and ${this.hidden} more`));
-		if (view.cursor !== null) keys.push(el("span", { class: "key" }, clock(t, true)));
+		for (const text of [this.hidden > 0 && `and ${this.hidden} more`, view.cursor !== null && clock(t, true)]) if (text) keys.push(el("span", { class: "key" }, text));
 		this.caption.replaceChildren(this.caption.firstChild, ...keys);
 		this.canvas.setAttribute("aria-label", `${this.title} at ${clock(t, true)} ${zone()}: ${read.map((pair) => pair.join(" ")).join(", ") || "no data"}. Arrow keys read, plus and minus zoom, Escape returns.`);
 	}
@@ -227,17 +226,17 @@ export class Chart {
 	}
 
 	#listen() {
-		const { canvas, view } = this;
+		const { canvas, view } = this, on = canvas.addEventListener.bind(canvas);
 		const place = (event) => Math.max(this.left, event.clientX - canvas.getBoundingClientRect().left);
 		const time = (event) => view.from + ((place(event) - this.left) / (this.width - this.left)) * view.span;
 		const fingers = new Map();
-		canvas.addEventListener("pointerdown", (event) => {
+		on("pointerdown", (event) => {
 			fingers.set(event.pointerId, event.clientX);
 			canvas.setPointerCapture(event.pointerId);
 			if (fingers.size === 2) this.pinch = { gap: gap(fingers), span: view.span, center: view.cursor ?? time(event) };
 			this.drag = event.pointerType === "mouse" && event.button === 0 ? { x: place(event), to: place(event), t: time(event) } : null;
 		});
-		canvas.addEventListener("pointermove", (event) => {
+		on("pointermove", (event) => {
 			if (fingers.has(event.pointerId)) fingers.set(event.pointerId, event.clientX);
 			if (fingers.size === 2) return view.zoom((this.pinch.span * this.pinch.gap) / Math.max(gap(fingers), 8) / view.span, this.pinch.center);
 			if (this.drag) this.drag.to = place(event);
@@ -254,16 +253,16 @@ export class Chart {
 				view.show(Math.min(drag.t, t), Math.max(drag.t, t));
 			}
 		};
-		canvas.addEventListener("pointerup", up);
-		canvas.addEventListener("pointercancel", up);
-		canvas.addEventListener("pointerleave", () => view.point(null));
-		canvas.addEventListener("dblclick", () => view.show(view.now() - 3600, view.now(), true));
-		canvas.addEventListener("wheel", (event) => {
+		on("pointerup", up);
+		on("pointercancel", up);
+		on("pointerleave", () => view.point(null));
+		on("dblclick", () => view.show(view.now() - 3600, view.now(), true));
+		on("wheel", (event) => {
 			if (!event.ctrlKey && !event.metaKey && document.activeElement !== canvas) return; // the page scrolls
 			event.preventDefault();
 			view.zoom(event.deltaY > 0 ? 1.25 : 0.8, view.end === null && view.cursor > view.to - view.span / 20 ? null : view.cursor);
 		}, { passive: false });
-		canvas.addEventListener("keydown", (event) => {
+		on("keydown", (event) => {
 			const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
 			if (move) view.point(Math.min(view.to, Math.max(view.from, (view.cursor ?? view.to) + (move * view.span) / (event.shiftKey ? 10 : 120))));
 			else if (event.key === "+" || event.key === "=") view.zoom(0.5, view.cursor);
@@ -272,7 +271,7 @@ export class Chart {
 			else return;
 			event.preventDefault();
 		});
-		canvas.addEventListener("blur", () => view.point(null));
+		on("blur", () => view.point(null));
 	}
 }
 

@@ -1,12 +1,12 @@
 // Which charts there are, where their history comes from (PromQL), and how the feed's samples extend them.
 
 import { Chart, View, upper } from "./chart.js";
-import { bytes, count, el, get, key, money, percent, span } from "./format.js";
+import { bytes, count, el, get, join, key, money, percent, span } from "./format.js";
 
-const RANGES = [["15 min", 900], ["1 h", 3600], ["6 h", 21600], ["24 h", 86400], ["7 d", 604800], ["30 d", 2592000]];
+const RANGES = [["15 min", 900], ["1 h", 3600], ["6 h", 21600], ["24 h", 86400], ["7 d", 604800]];
 const POINTS = 600, MOST = 3000, LOOKBACK = 300, AGAIN = 15_000;
 
-const who = (l) => [l.source, l.account].filter(Boolean).join(" · ") || "all";
+const who = (l) => join(l.source, l.account);
 const cash = (v, step) => (step >= 1 ? count(v) : money(v));
 const share = (v, step) => percent(v, step === undefined ? 2 : step >= 0.01 ? 0 : step >= 0.001 ? 1 : 2);
 const load = (v, step) => percent(v, step === undefined ? 1 : 0);

@@ -49,13 +49,14 @@ export const zone = () => new Intl.DateTimeFormat(undefined, { timeZoneName: "sh
 export const utc = (t) => new Date(t * 1000).toISOString().replace("T", " ").replace(/\.\d+Z/, "") + " UTC";
 export const axis = (t, step) => clocks[step >= 86400 ? "day" : step < 60 ? "second" : "minute"].format(t * 1000);
 
-/** "02:14", with the day if it is another one. */
+/** "02:14", or with the day. */
 export function clock(t, seconds = false) {
 	const date = new Date(t * 1000);
 	if (date.toDateString() !== new Date().toDateString()) return clocks.both.format(date);
 	return clocks[seconds ? "second" : "minute"].format(date);
 }
 
+export const join = (...parts) => parts.filter(Boolean).join(" · ");
 export const get = (id) => document.getElementById(id);
 
 /** An element: `el("td", { class: "n" }, "text", child…)`; null and false children are left out. */
@@ -67,8 +68,9 @@ export function el(tag, attributes, ...children) {
 }
 
 export const at = (t, seconds = true) => (ok(t) ? el("time", { datetime: new Date(t * 1000).toISOString(), title: utc(t) }, clock(t, seconds)) : none);
-export const icon = (state) => el("svg", { "aria-hidden": "true" }, el("use", { href: "#s-" + state }));
-export const dim = (...text) => el("span", { class: "w" }, ...text);
+export const icon = (state) => el("svg", { "aria-hidden": "true", viewBox: "0 0 48 48" }, el("use", { href: "#s-" + state }));
+export const tone = (kind, text) => el("span", { class: kind }, text);
+export const dim = (text) => tone("w", text);
 export const pill = (state, text) => el("span", { class: "pill " + state }, icon(state === "info" ? "stale" : state), text);
 
 /** "3 s ago", kept true by `tick`. */

@@ -41,16 +41,20 @@ export class Live extends EventTarget {
 		if (message.seq !== undefined) this.seq = message.seq;
 		if (!this.up) {
 			this.up = true;
-			this.dispatchEvent(new Event("up"));
+			this.#say("up");
 		}
-		this.dispatchEvent(new CustomEvent("message", { detail: message }));
+		this.#say("message", message);
 	}
 
 	#lost() {
 		const wait = Math.min(LONGEST, FIRST * 2 ** this.tries++) * (0.5 + Math.random() / 2);
 		this.up = false;
 		this.timer = setTimeout(() => this.connect(), wait);
-		this.dispatchEvent(new CustomEvent("down", { detail: { at: this.heard, retry: Date.now() + wait } }));
+		this.#say("down", { at: this.heard, retry: Date.now() + wait });
+	}
+
+	#say(type, detail) {
+		this.dispatchEvent(new CustomEvent(type, { detail }));
 	}
 
 	/** A connection that died without a word looks open for a long time. */
