@@ -100,7 +100,7 @@ class _Account(_Shown):
         fills.realized.write(key, t_ms, float(ledger.realized))
         fills.drawdown.write(key, t_ms, float(ledger.drawdown))
         fills.drawdown_max.write(key, t_ms, float(ledger.drawdown_max))
-        if ledger.fees:
+        if ledger.charged:
             fills.fees.write(key, t_ms, float(ledger.fees))
         if ledger.reported is not None:
             fills.reported.write(key, t_ms, float(ledger.reported))

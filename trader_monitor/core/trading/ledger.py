@@ -21,6 +21,8 @@ class Ledger(Struct, array_like=True):
 
     realized: Decimal = ZERO
     fees: Decimal = ZERO
+    charged: bool = False
+    """Whether any fill had a fee or a rebate; they may add up to nothing."""
     fills: int = 0
     peak: Decimal = ZERO
     drawdown_max: Decimal = ZERO
@@ -36,6 +38,7 @@ class Ledger(Struct, array_like=True):
         self.fills += 1
         if fee:
             self.fees += fee
+            self.charged = True
             net = gross - fee
         elif gross:
             net = gross
