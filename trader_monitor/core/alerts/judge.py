@@ -72,13 +72,15 @@ class RuleSet:
         self._board: Alerts | None = None
         self._fresh = True
         self._ticks = _ticks(self.rules, tick)
+        self._deadlines: dict[int, float] = {}
+        """Those of the few rules that have one: this is asked after each change of an alert."""
 
     def touched(self, board: Alerts, touched: Touched, now: Now) -> list[AlertChanged]:
         """Judges the rules that these samples concern."""
         self._know(board)
         out: list[AlertChanged] = []
         for at in sorted(self._index.concerned(board.series, touched.sids)):
-            self._judge(self._courts[at], board, touched.times_ms, now, out)
+            self._judge(at, board, touched.times_ms, now, out)
         return out
 
     def due(self, board: Alerts, now: Now) -> list[AlertChanged]:
@@ -96,17 +98,16 @@ class RuleSet:
             if now.mono >= tick.at:
                 concerned.update(tick.rules)
                 tick.at = now.mono + tick.every
-        concerned.update(at for at, court in enumerate(self._courts) if court.deadline <= now.mono)
+        concerned.update(at for at, deadline in self._deadlines.items() if deadline <= now.mono)
         for at in sorted(concerned):
-            self._judge(self._courts[at], board, (), now, out)
+            self._judge(at, board, (), now, out)
         return out
 
     def next_due(self, board: Alerts, now: Now) -> float:
         """The monotonic time of the next `due`; infinity where only a sample can change anything."""
         if self._fresh or self._board is not board:
             return now.mono
-        deadlines = [court.deadline for court in self._courts]
-        return min([*deadlines, *(tick.at for tick in self._ticks)], default=float("inf"))
+        return min([*self._deadlines.values(), *(tick.at for tick in self._ticks)], default=float("inf"))
 
     def _know(self, board: Alerts) -> None:
         """Takes the active alerts from a board that is new, as after a start or a failed commit."""
@@ -118,8 +119,9 @@ class RuleSet:
         for alert in board.alerts.values():
             if alert.state != "resolved":
                 active.setdefault(alert.rule, {})[alert.fingerprint] = alert
-        for court in self._courts:
+        for at, court in enumerate(self._courts):
             court.adopt(active.get(court.compiled.rule.name, {}))
+            self._note(at)
         self._index.forget()
 
     def _orphans(self, board: Alerts, now: Now) -> list[AlertChanged]:
@@ -138,7 +140,8 @@ class RuleSet:
             court.disown(alert.fingerprint for alert in out)
         return out
 
-    def _judge(self, court: Court, board: Alerts, times_ms: Sequence[int], now: Now, out: list[AlertChanged]) -> None:
+    def _judge(self, at: int, board: Alerts, times_ms: Sequence[int], now: Now, out: list[AlertChanged]) -> None:
+        court = self._courts[at]
         try:
             out.extend(court.judge(board, times_ms, now))
         except Exception as error:
@@ -146,6 +149,13 @@ class RuleSet:
             self._fail(name, "error", f"{type(error).__name__}: {error}", now)
             court.adopt({one: a for one, a in board.alerts.items() if a.rule == name and a.state != "resolved"})
             court.plan_deadline(now.mono)
+        self._note(at)
+
+    def _note(self, at: int) -> None:
+        if (deadline := self._courts[at].deadline) < float("inf"):
+            self._deadlines[at] = deadline
+        else:
+            self._deadlines.pop(at, None)
 
     def _fail(self, rule: str, cause: Cause, message: str, now: Now) -> None:
         before = self.failures.get((rule, cause))
