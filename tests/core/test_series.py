@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trader_monitor.core.matcher import Matcher, compile_pattern
+from trader_monitor.core.matcher import Matcher
 from trader_monitor.core.series import NEVER, STALE, SeriesStore, is_stale, stale_mask
 
 
@@ -198,48 +197,3 @@ def test_a_head_is_always_ascending_and_holds_the_newest(samples: list[tuple[int
         assert all(taken[t] == v for t, v in zip(t_head.tolist(), v_head.tolist(), strict=True))
         assert store.last_t[sid] == t_head[-1]
         assert store.last_v[sid] == v_head[-1]
-
-
-@pytest.mark.parametrize(
-    ("pattern", "reason"),
-    [
-        (r"(a)\1", "a backreference"),
-        ("a(?=b)", "lookahead"),
-        ("(?<!a)b", "lookbehind"),
-        ("(?>a)b", "an atomic group"),
-        ("a++", "a possessive repetition"),
-        ("(a+)+", "nested repetitions that could take for ever"),
-        ("((a*)b?)*c", "nested repetitions that could take for ever"),
-        ("a{1001}", "a repetition beyond RE2's thousand"),
-        (r"\pL", "a Unicode class"),
-        ("a(", "an open group"),
-        ("x" * 5000, "a pattern longer than any sane one"),
-        ("(?U)a", "a flag that Python has not"),
-    ],
-)
-def test_patterns_that_are_refused(pattern: str, reason: str) -> None:
-    with pytest.raises(ValueError, match=r"."):
-        compile_pattern(pattern)
-
-
-@pytest.mark.parametrize(
-    ("pattern", "matches", "differs"),
-    [
-        ("a|b", "b", "ab"),
-        ("a.c", "a\nc", "ac"),
-        ("((?i)PRO).*", "production", "canary"),
-        ("a(?i)b|c", "C", "A"),
-        ("(a(?i)b|c)d", "Cd", "CD"),
-        (r"\Qa.b\E+", "a.bb", "axb"),
-        (r"[]a]+\z", "]a", "b"),
-        (r"[(?i)]", "?", "I"),
-        ("(?<name>x)y", "xy", "x"),
-        ("(?:(?-s).)a", "ba", "\na"),
-        ("", "", "a"),
-    ],
-)
-def test_patterns_mean_what_they_mean_in_re2(pattern: str, matches: str, differs: str) -> None:
-    for op, wanted in (("=~", True), ("!~", False)):
-        accepts = Matcher("x", op, pattern).predicate()  # type: ignore[arg-type]
-        assert accepts(matches) is wanted
-        assert accepts(differs) is not wanted

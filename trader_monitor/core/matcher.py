@@ -1,7 +1,7 @@
 """Label matchers: the four comparisons that a selector is made of, with regular expressions as RE2 has them.
 
-Python's `re` runs the pattern, so what RE2 refuses is refused here (backreferences, lookaround, possessive
-and atomic groups), and so are nested unbounded repetitions, which RE2 runs in linear time and `re` does not.
+What RE2 refuses is refused here (backreferences, lookaround, possessive and atomic groups). Python's `re` runs a
+pattern as long as it cannot take long; what could is run by an automaton (`core.automaton`), in linear time.
 """
 
 from __future__ import annotations
@@ -11,11 +11,16 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-__all__ = ["MatchOp", "Matcher", "compile_pattern"]
+from trader_monitor.core.automaton import Automaton, parse_pattern, risk
+
+__all__ = ["MatchOp", "Matcher", "Pattern", "compile_pattern"]
 
 MatchOp: TypeAlias = Literal["=", "!=", "=~", "!~"]
 
 _MAX_PATTERN = 4096
+_MAX_REPEAT = 1000
+_UNBOUNDED = 99
+_AFFORDABLE = 10_000_000
 _PIECE = re.compile(
     r"\\Q.*?(?:\\E|\Z)|\\.?|\[\^?\]?|\(\?(?P<flags>[imsU]*(?:-[imsU]+)?)\)|\((?:\?(?P<named><[A-Za-z_]\w*>))?|.",
     re.DOTALL,
@@ -42,10 +47,10 @@ class Matcher(NamedTuple):
             if self.op == "=~":
                 return alternatives.__contains__
             return lambda value: value not in alternatives
-        full = compile_pattern(wanted).fullmatch
+        matches = compile_pattern(wanted).matches
         if self.op == "=~":
-            return lambda value: full(value) is not None
-        return lambda value: full(value) is None
+            return matches
+        return lambda value: not matches(value)
 
     def __str__(self) -> str:
         text = self.value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
@@ -57,21 +62,43 @@ def _alternatives(pattern: str) -> frozenset[str] | None:
     return frozenset(pattern.split("|")) if _LITERALS.fullmatch(pattern) else None
 
 
-@lru_cache(maxsize=1024)
-def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """The pattern as RE2 would read it.
+class Pattern:
+    """A regular expression that is to match the whole of a text."""
 
-    Raises ValueError, saying why, where RE2 refuses it or `re` might not come to an end.
-    """
+    __slots__ = ("_automaton", "_full", "_parsed", "risk")
+
+    def __init__(self, compiled: re.Pattern[str], parsed: Any) -> None:
+        self._full = compiled.fullmatch
+        self._parsed = parsed
+        self.risk = risk(parsed)
+        """The power of a text's length that `re` may cost; 99 where that is without bound."""
+        self._automaton = Automaton(parsed) if self.risk >= _UNBOUNDED else None
+
+    def matches(self, text: str) -> bool:
+        if self.risk <= 1 or len(text) ** self.risk <= _AFFORDABLE:
+            return self._full(text) is not None
+        if self._automaton is None:
+            self._automaton = Automaton(self._parsed)
+        return self._automaton.matches(text)
+
+    def groups(self, text: str) -> re.Match[str] | None:
+        """The match with its groups, None where there is none. For patterns whose risk is bounded."""
+        return self._full(text) if self.matches(text) else None
+
+
+@lru_cache(maxsize=1024)
+def compile_pattern(pattern: str) -> Pattern:
+    """The pattern as RE2 would read it. Raises ValueError, saying why, where RE2 refuses it."""
     if len(pattern) > _MAX_PATTERN:
         raise ValueError(f"the pattern is longer than {_MAX_PATTERN} characters")
     translated = _translate(pattern)
     try:
-        compiled = re.compile(translated, re.DOTALL)
+        compiled = re.compile(translated, re.DOTALL | re.ASCII)
+        parsed = parse_pattern(translated)
+        _refuse(parsed)
+        return Pattern(compiled, parsed)
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"error parsing regexp: {error}") from None
-    _refuse(_parse(translated), repeated=False)
-    return compiled
 
 
 def _translate(pattern: str) -> str:
@@ -126,36 +153,22 @@ def _escape(text: str) -> str:
     return "\\Z" if kind == "z" else text
 
 
-def _parse(pattern: str) -> Any:
-    parser = __import__("re._parser", fromlist=["parse"])
-    return parser.parse(pattern)
+_NOT_IN_RE2 = {"ASSERT", "ASSERT_NOT", "GROUPREF", "GROUPREF_EXISTS", "ATOMIC_GROUP", "POSSESSIVE_REPEAT"}
 
 
-def _refuse(nodes: Any, *, repeated: bool) -> None:
-    """Walks the parsed pattern. `repeated` says that an unbounded repetition surrounds these nodes."""
+def _refuse(nodes: Any) -> None:
+    """Raises ValueError on what RE2 does not have."""
     for code, argument in nodes:
         name = str(code)
-        if name in {
-            "ASSERT",
-            "ASSERT_NOT",
-            "GROUPREF",
-            "GROUPREF_EXISTS",
-            "ATOMIC_GROUP",
-            "POSSESSIVE_REPEAT",
-        }:
+        if name in _NOT_IN_RE2:
             raise ValueError("error parsing regexp: invalid or unsupported Perl syntax")
         if name in {"MAX_REPEAT", "MIN_REPEAT"}:
             low, high, body = argument
-            if int(high) > 1000 and str(high) != "MAXREPEAT":
+            if int(low) > _MAX_REPEAT or (int(high) > _MAX_REPEAT and str(high) != "MAXREPEAT"):
                 raise ValueError("error parsing regexp: invalid repeat count")
-            if int(low) > 1000:
-                raise ValueError("error parsing regexp: invalid repeat count")
-            unbounded = int(high) > 10
-            if repeated and unbounded:
-                raise ValueError("the pattern nests unbounded repetitions, which could take for ever")
-            _refuse(body, repeated=repeated or unbounded)
+            _refuse(body)
         elif name == "BRANCH":
             for branch in argument[1]:
-                _refuse(branch, repeated=repeated)
+                _refuse(branch)
         elif name == "SUBPATTERN":
-            _refuse(argument[-1], repeated=repeated)
+            _refuse(argument[-1])

@@ -20,11 +20,13 @@ def replacer(destination: str, replacement: str, source: str, pattern: str) -> C
         matcher = compile_pattern(pattern)
     except ValueError as error:
         raise PromQLError(f"invalid regular expression in label_replace(): {pattern}: {error}") from None
+    if matcher.risk >= 99:
+        raise PromQLError(f"the pattern of label_replace() could take for ever: {pattern}")
     _valid(destination, "destination label name in label_replace()")
 
     def change(labels: Labels) -> Labels:
         values = dict(labels)
-        match = matcher.fullmatch(values.get(source, ""))
+        match = matcher.groups(values.get(source, ""))
         if match is None:
             return labels
         return _with(values, destination, _expanded(replacement, match))
