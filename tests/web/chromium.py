@@ -91,7 +91,7 @@ class Page:
 
     async def screenshot(self, path: Path, *, whole: bool = True) -> Path:
         answer = await self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
-        path.write_bytes(base64.b64decode(answer["data"]))
+        await asyncio.to_thread(path.write_bytes, base64.b64decode(answer["data"]))
         return path
 
     def heard(self, method: str, parameters: dict[str, Any]) -> None:

@@ -173,7 +173,8 @@ async def test_a_drag_across_a_chart_zooms_into_that_time(tmp_path: Path, need: 
         async with tab(need, tmp_path, url) as shown:
             await shown.until("document.querySelector('#accounts .facts')")
             box = await shown.run(
-                "(() => { const r = document.querySelector('canvas').getBoundingClientRect(); return [r.left, r.top, r.width] })()"
+                "(({ left, top, width }) => [left, top, width])("
+                "document.querySelector('canvas').getBoundingClientRect())"
             )
             y = box[1] + 60
             await shown.mouse("mouseMoved", box[0] + box[2] * 0.3, y)
@@ -208,16 +209,23 @@ async def test_nothing_overflows_and_all_text_has_contrast(
 
 
 CONTRAST = """(() => {
-  const light = (c) => c.map((v) => v / 255).map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, v, n) => sum + v * [0.2126, 0.7152, 0.0722][n], 0);
   const parse = (text) => text.match(/[\\d.]+/g).map(Number);
-  const behind = (it) => { for (; it; it = it.parentElement) { const c = parse(getComputedStyle(it).backgroundColor); if (c.length < 4 || c[3] > 0.99) return c } return [255, 255, 255] };
+  const linear = (v) => (v / 255 <= 0.03928 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4);
+  const light = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+  const behind = (it) => {
+    for (; it; it = it.parentElement) {
+      const color = parse(getComputedStyle(it).backgroundColor);
+      if (color.length < 4 || color[3] > 0.99) return color;
+    }
+    return [255, 255, 255];
+  };
+  const written = (it) => [...it.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
   const poor = [];
   for (const it of document.querySelectorAll("body *")) {
-    if (![...it.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()) || !it.getClientRects().length) continue;
-    if (it.closest(".unseen,.symbols,.skip,noscript,svg")) continue;
-    const [a, b] = [light(parse(getComputedStyle(it).color).slice(0, 3)), light(behind(it).slice(0, 3))].sort((x, y) => y - x);
-    if ((a + 0.05) / (b + 0.05) < 4.5) poor.push([it.tagName, it.className, it.textContent.slice(0, 30), (a + 0.05) / (b + 0.05)]);
+    if (!written(it) || !it.getClientRects().length || it.closest(".unseen,.symbols,.skip,noscript,svg")) continue;
+    const [b, a] = [light(parse(getComputedStyle(it).color)), light(behind(it))].sort((x, y) => x - y);
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < 4.5) poor.push([it.tagName, it.className, it.textContent.slice(0, 30), ratio]);
   }
   return poor;
 })()"""
@@ -272,7 +280,10 @@ async def test_eight_charts_of_four_series_are_redrawn_within_a_frame(tmp_path: 
                 const chart = new Chart(view, { title: "c" + n, format: String, area: n === 0 });
                 hall.append(chart.element);
                 chart.fit();
-                chart.set([0, 1, 2, 3].map((k) => ({ name: "s" + k, t: Array.from({ length: 600 }, (_, i) => now - 3600 + 6 * i), v: Array.from({ length: 600 }, (_, i) => Math.sin(i / 20 + k) + k) })));
+                const many = (of) => Array.from({ length: 600 }, (_, i) => of(i));
+                const t = many((i) => now - 3600 + 6 * i);
+                const line = (k) => ({ name: "s" + k, t, v: many((i) => Math.sin(i / 20 + k)) });
+                chart.set([0, 1, 2, 3].map(line));
                 charts.push(chart);
               }
               const turns = [];
@@ -315,15 +326,21 @@ async def test_the_policy_lets_nothing_in_and_a_known_file_is_not_sent_again(tmp
     "path", ["page/nothing.js", "page/../live.py", "page/%2e%2e/live.py", "page/..%2flive.py", "page/"]
 )
 async def test_only_the_page_s_own_files_are_served(tmp_path: Path, path: str) -> None:
-    async with site(tmp_path) as (_, url), aiohttp.ClientSession() as session:
-        async with session.get(aiohttp.client.URL(url + path, encoded=True)) as answer:
-            assert answer.status == 404
+    async with (
+        site(tmp_path) as (_, url),
+        aiohttp.ClientSession() as session,
+        session.get(aiohttp.client.URL(url + path, encoded=True)) as answer,
+    ):
+        assert answer.status == 404
 
 
 async def test_a_host_header_cannot_write_into_the_policy(tmp_path: Path) -> None:
-    async with site(tmp_path, tokens=("t",)) as (_, url), aiohttp.ClientSession() as session:
-        async with session.get(url, headers={"Host": "x; script-src *:1"}) as answer:
-            assert "script-src *" not in answer.headers.get("Content-Security-Policy", "")
+    async with (
+        site(tmp_path, tokens=("t",)) as (_, url),
+        aiohttp.ClientSession() as session,
+        session.get(url, headers={"Host": "x; script-src *:1"}) as answer,
+    ):
+        assert "script-src *" not in answer.headers.get("Content-Security-Policy", "")
 
 
 async def test_status_alerts_and_board_answer(tmp_path: Path) -> None:
