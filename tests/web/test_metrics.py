@@ -21,13 +21,13 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
-from tests.plugins.house import TinyJournal, house, plugin, until
+from tests.plugins.house import TinyJournal, house, plugin
 from trader_monitor.core.samples import STALE
 from trader_monitor.core.series import SeriesStore
 from trader_monitor.runtime.rounds import Rounds
 from trader_monitor.web.api import metrics
 from trader_monitor.web.api.metrics import negotiated
-from trader_monitor.web.exposition import Exposition
+from trader_monitor.web.exposition import CONTENT_TYPES, Exposition
 
 NOW_MS = 1_700_000_000_000
 BOUNDS = (".001", ".005", ".1", "1", "2.5", "10", "+Inf")
@@ -254,8 +254,8 @@ ACCEPTS = [
     ("a browser", "text/html,application/xhtml+xml,*/*;q=0.8", "text"),
     ("plain text", "text/plain;version=0.0.4", "text"),
     ("OpenMetrics alone", "application/openmetrics-text; version=1.0.0", "openmetrics"),
-    ("Prometheus 2", f"{OM};version=1.0.0,{OM};version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1", "openmetrics"),
-    ("Prometheus 3", f"{OM};version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;version=0.0.4;q=0.2,*/*;q=0.1", "openmetrics"),
+    ("Prometheus 2", f"{OM};version=1.0.0,{OM};version=0.0.1;q=0.75,text/plain;q=0.5,*/*;q=0.1", "openmetrics"),
+    ("Prometheus 3", f"{OM};version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;q=0.2,*/*;q=0.1", "openmetrics"),
     ("text preferred", "application/openmetrics-text;q=0.3,text/plain;q=0.7", "text"),
     ("a version that there is not yet", "application/openmetrics-text;version=9.0.0,text/plain;q=0.1", "text"),
     ("a quality that is none", "application/openmetrics-text;q=best,text/plain;q=0.1", "text"),
@@ -364,60 +364,56 @@ async def test_promtool_takes_whatever_else_is_held(need: Any) -> None:
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("format", ["text", "openmetrics"])
-async def test_a_real_prometheus_scrapes_all_of_it(need: Any, tmp_path: Path, format: str) -> None:
+async def test_a_real_prometheus_scrapes_all_of_it_in_both_formats(need: Any, tmp_path: Path) -> None:
     program = need("prometheus")
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        unused_port = listener.getsockname()[1]
-    store = stocked(int(time.time() * 1000))
-    asked: list[str] = []
-    async with door(store) as (_, env), aiohttp.ClientSession() as session:
-        exposition = Exposition()
+        port = listener.getsockname()[1]
+    store, exposition = stocked(int(time.time() * 1000)), Exposition()
 
-        async def only(request: web.Request) -> web.Response:
-            asked.append(request.headers.get("Accept", ""))
-            pieces = await exposition.render(env.board.series, int(time.time() * 1000), format)  # type: ignore[arg-type]
-            from trader_monitor.web.exposition import CONTENT_TYPES
+    async def only(request: web.Request) -> web.Response:
+        format: Any = request.match_info["format"]
+        pieces = await exposition.render(store, int(time.time() * 1000), format)
+        return web.Response(body=b"".join(pieces), headers={"Content-Type": CONTENT_TYPES[format]})
 
-            return web.Response(body=b"".join(pieces), headers={"Content-Type": CONTENT_TYPES[format]})  # type: ignore[index]
+    app = web.Application()
+    app.router.add_get("/{format}", only)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    target = f"127.0.0.1:{runner.addresses[0][1]}"
+    jobs = [
+        {"job_name": format, "metrics_path": f"/{format}", "static_configs": [{"targets": [target]}]}
+        for format in CONTENT_TYPES
+    ]
+    config = {"global": {"scrape_interval": "200ms", "scrape_timeout": "200ms"}, "scrape_configs": jobs}
+    write(tmp_path / "prometheus.yml", json.dumps(config))
+    process = await asyncio.create_subprocess_exec(
+        program, f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data",
+        f"--web.listen-address=127.0.0.1:{port}", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
 
-        app = web.Application()
-        app.router.add_get("/metrics", only)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        target = f"127.0.0.1:{runner.addresses[0][1]}"
-        config = {
-            "global": {"scrape_interval": "200ms", "scrape_timeout": "200ms"},
-            "scrape_configs": [{"job_name": "it", "honor_labels": True, "static_configs": [{"targets": [target]}]}],
-        }
-        (tmp_path / "prometheus.yml").write_text(json.dumps(config))
-        process = await asyncio.create_subprocess_exec(
-            program, f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data",
-            f"--web.listen-address=127.0.0.1:{unused_port}", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+    async def ask(query: str) -> list[Any]:
+        try:
+            url = f"http://127.0.0.1:{port}/api/v1/query"
+            async with session.get(url, params={"query": query}) as answer:
+                return (await answer.json())["data"]["result"] if answer.status == 200 else []
+        except aiohttp.ClientError:
+            return []
 
-        async def ask(query: str) -> list[Any]:
-            try:
-                async with session.get(
-                    f"http://127.0.0.1:{unused_port}/api/v1/query", params={"query": query}
-                ) as answer:
-                    return (await answer.json())["data"]["result"] if answer.status == 200 else []
-            except aiohttp.ClientError:
-                return []
-
+    async with aiohttp.ClientSession() as session:
         try:
             deadline = time.monotonic() + 20
-            while not (up := await ask("up")) or up[0]["value"][1] != "1":
-                assert time.monotonic() < deadline, up
+            while [one["value"][1] for one in await ask("up")] != ["1", "1"]:
+                assert time.monotonic() < deadline, await ask("up")
                 await asyncio.sleep(0.1)
-            scraped = (await ask("scrape_samples_scraped"))[0]["value"][1]
-            assert int(scraped) == len(store)
-            assert (await ask('depth{city="北京"}'))[0]["metric"]["path"] == 'a\\b"c\nd'
-            assert len(await ask("lat_seconds_bucket")) == 2 * len(BOUNDS)
+            assert [int(one["value"][1]) for one in await ask("scrape_samples_scraped")] == [len(store)] * 2
+            assert {one["metric"]["path"] for one in await ask('depth{city="北京"}')} == {'a\\b"c\nd'}
+            assert len(await ask("lat_seconds_bucket")) == 2 * 2 * len(BOUNDS)
         finally:
             process.kill()
             await process.wait()
             await runner.cleanup()
-    assert asked
-    await until(lambda: process.returncode is not None)
+
+
+def write(path: Path, text: str) -> None:
+    path.write_text(text)
