@@ -33,7 +33,7 @@ def bind_tcp(listen: Listen, key: str) -> socket.socket:
             sock.close()
             raise
     except OSError as error:
-        raise CannotBind(f"{key} = \"{listen}\": {_reason(error)}") from None
+        raise CannotBind(f'{key} = "{listen}": {_reason(error)}') from None
     return sock
 
 
