@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import gzip
 import json
+import os
+import re
 import signal
+import struct
 import sys
+import termios
 import time
 from pathlib import Path
 from typing import Any, Union
@@ -310,6 +315,23 @@ async def test_a_plain_file_and_a_packed_one_play_the_same(tmp_path: Path) -> No
         for file in (plain, packed):
             assert (await command("play", str(file), "--speed", "max", "--url", house.url)).code == 0
         assert len(house.order) == 2
+
+
+async def test_a_terminal_gets_a_bar_and_no_line_longer_than_it_is_wide() -> None:
+    async with daemon() as house:
+        ours, theirs = os.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+        words = ["-m", "trader_monitor", "play", str(RECORDING), "--speed", "max", "--url", house.url]
+        process = await asyncio.create_subprocess_exec(sys.executable, *words, stdout=theirs, stderr=theirs)
+        os.close(theirs)
+        async with asyncio.timeout(20):
+            assert await process.wait() == 0
+        text = os.read(ours, 1 << 16).decode()
+        os.close(ours)
+    bars = [part for part in re.split("[\r\n]+", text) if "█" in part]
+    assert "█" * 10 in bars[-1]
+    assert "100%" in bars[-1]
+    assert all(len(bar) < 60 for bar in bars)
 
 
 async def until(condition: Any, within: float = 10.0) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import Final
@@ -10,7 +11,7 @@ from trader_monitor.cli.text import clean, duration
 
 __all__ = ["Progress"]
 
-WIDTH: Final = 30
+WIDTH: Final = 24
 BAR_SECONDS: Final = 0.1
 LINE_SECONDS: Final = 5.0
 
@@ -37,7 +38,9 @@ class Progress:
         rest = f", {duration(left)} left" if not last else ""
         if self._bar:
             full = int(share * WIDTH)
-            self._draw(f"{'█' * full}{'░' * (WIDTH - full)} {share:4.0%} {done:,}/{self.total:,} {text}{rest}")
+            line = f"{'█' * full}{'░' * (WIDTH - full)} {share:4.0%} {done:,}/{self.total:,} {text}{rest}"
+            # A line that wraps could not be drawn over.
+            self._draw(line[: max(20, (os.get_terminal_size(sys.stderr.fileno()).columns or 80) - 1)])
         else:
             print(f"{share:4.0%} {done:,}/{self.total:,} {text}{rest}", file=sys.stderr, flush=True)
 
