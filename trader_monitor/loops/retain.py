@@ -41,7 +41,7 @@ log = structlog.get_logger(__name__)
 
 EVERY = 1.0
 SNAPSHOT_EVERY = 300.0
-SNAPSHOT_FACTS = 100_000
+SNAPSHOT_FACTS = 50_000
 HOUSE_EVERY = 60.0
 _PIECE = 200
 

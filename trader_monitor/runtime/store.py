@@ -19,6 +19,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -83,6 +84,7 @@ class Store:
         """The same after the file was put aside: nothing that was cached holds."""
         self._lock = _locked(path)
         self._db: sqlite3.Connection | None = None
+        self._closed: Callable[[], object] = lambda: None
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         try:
             self._open()
@@ -200,8 +202,16 @@ class Store:
 
     async def close(self) -> None:
         """Finishes what is queued, checkpoints and closes; the lock is free afterwards."""
+        loop = asyncio.get_running_loop()
+        closed: asyncio.Future[None] = loop.create_future()
+
+        def tell() -> None:
+            if not closed.done():
+                closed.set_result(None)
+
+        self._closed = partial(loop.call_soon_threadsafe, tell)
         self._jobs.put(None)
-        await asyncio.to_thread(self._thread.join)
+        await closed  # not a join: a disk that hangs must not keep the process from ending
 
     # --- the writer thread --------------------------------------------------------------------------------
 
@@ -233,6 +243,8 @@ class Store:
         if self._db is not None:
             _abandon(self._db)
         os.close(self._lock)
+        with contextlib.suppress(RuntimeError):
+            self._closed()
 
     def _transact(self, group: list[_Job]) -> Exception | None:
         first = group[0]
