@@ -83,7 +83,7 @@ def run(path: Path, *, log_format: Format | None = None) -> int:
     open_log(config.logging.level, log_format or config.logging.format, secrets=secrets(config))
     try:
         doors = Doors(config)
-        leave(asyncio.run(House(path, registry, config, doors, notifier, log_format).live()))
+        asyncio.run(House(path, registry, config, doors, notifier, log_format).live())
     except (CannotBind, StoreLocked, SchemaNewer) as error:
         print(f"trader-monitor: {error}", file=sys.stderr)
     return FAILED
@@ -146,8 +146,8 @@ class House:
         self.trees: dict[str, Supervisor] = {}
         self._session: ClientSession | None = None
 
-    async def live(self) -> int:
-        """From the opened store to the closed one; returns the exit status."""
+    async def live(self) -> None:
+        """From the opened store to the closed one, and out of the process."""
         began = self.clock.now()
         rules = compile_rules(self.config.rules.values())
         self.journal = await open_journal(
@@ -172,14 +172,20 @@ class House:
             reload=self.reload,
         )
         root = self.tree("root", self.roots(env))
-        with Signals() as signals:
-            living = asyncio.create_task(root.run(), name="root")
-            self.announce(began.mono)
-            asyncio.get_running_loop().call_later(SETTLE_AFTER, settle)
-            asked = asyncio.create_task(signals.until_drain(self.reload), name="signals")
-            await asyncio.wait((living, asked), return_when=asyncio.FIRST_COMPLETED)
-            asked.cancel()
-            return await self.drain(living)
+        code = FAILED
+        try:
+            with Signals() as signals:
+                living = asyncio.create_task(root.run(), name="root")
+                self.announce(began.mono)
+                asyncio.get_running_loop().call_later(SETTLE_AFTER, settle)
+                asked = asyncio.create_task(signals.until_drain(self.reload), name="signals")
+                await asyncio.wait((living, asked), return_when=asyncio.FIRST_COMPLETED)
+                asked.cancel()
+                code = await self.drain(living)
+        except Exception:
+            log.exception("the daemon failed while it ended")
+        finally:
+            leave(code)  # the event loop's own end would wait for abandoned tasks and threads, for ever
 
     async def drain(self, living: asyncio.Task[None]) -> int:
         """Ends the tree, then the journal; what hangs is left behind."""

@@ -383,23 +383,9 @@ class ChildDied(Own, frozen=True, kw_only=True, tag="child_died"):
     trace_id: str = ""
 
 
-EVENT_TYPES: tuple[type[Event], ...] = (
-    Trade,
-    Order,
-    Position,
-    Account,
-    Request,
-    RateLimit,
-    Connection,
-    MarketData,
-    Decision,
-    Prediction,
-    Outcome,
-    Heartbeat,
-    Sample,
-    HttpRequest,
-)
+EVENT_TYPES: tuple[type[Event], ...] = tuple(Event.__subclasses__())
+"""The fourteen kinds of the wire contract, in the order above."""
 
-OWN_TYPES: tuple[type[Own], ...] = (Samples, CheckResult, AlertChanged, NoticeSent, ActionStep, ChildDied)
+OWN_TYPES: tuple[type[Own], ...] = tuple(Own.__subclasses__())
 
 Fact: TypeAlias = Event | Own
