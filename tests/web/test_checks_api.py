@@ -10,6 +10,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from tests.plugins.house import house
+from trader_monitor.config.values import Duration
 from trader_monitor.core.facts import ActionStep, Breaker, CheckResult
 from trader_monitor.runtime.registry import Plugin
 from trader_monitor.web.api import checks
@@ -22,8 +23,8 @@ class Nothing(Struct, frozen=True):
 async def test_checks_with_their_state_their_ladder_and_the_steps_of_their_incident() -> None:
     def table(name: str, recover: tuple[str, ...] = ()) -> Any:
         return SimpleNamespace(
-            name=name, plugin=Plugin("check", "http", Nothing, print), every=10.0, timeout=5.0, trip_after=2,
-            cooldown=60.0, recover=recover, options=Nothing(),
+            name=name, plugin=Plugin("check", "http", Nothing, print), every=Duration(10.0), timeout=Duration(5.0), trip_after=2,
+            cooldown=Duration(60.0), recover=recover, options=Nothing(),
         )  # fmt: skip
 
     config = SimpleNamespace(
@@ -53,5 +54,6 @@ async def test_checks_with_their_state_their_ladder_and_the_steps_of_their_incid
     assert bot["state"]["message"] == "ill"
     assert bot["recover"] == [{"action": "restart", "armed": True}]
     assert [one["phase"] for one in bot["incident"]] == ["started"]
+    assert (bot["every"], bot["timeout"], bot["cooldown"]) == (10, 5, 60)
     assert young["state"] is None
     assert [one["incident"] for one in said["steps"]] == ["bot-1"]

@@ -12,7 +12,7 @@ import psutil
 from msgspec import Struct
 
 from trader_monitor.runtime.env import Env
-from trader_monitor.runtime.readings import Metric, Reading, counter, gauge
+from trader_monitor.runtime.readings import Metric, MetricKind, Reading, counter, gauge
 from trader_monitor.runtime.registry import collector
 
 RSS = gauge("monitor_resident_memory_bytes", "Memory of the daemon.")
@@ -75,5 +75,5 @@ def _counted(env: Env) -> Iterator[Reading]:
     for key, value in tuple(env.meters.values.items()):
         labels = dict(key)
         name = labels.pop("__name__")
-        kind = counter if name.endswith("_total") else gauge
-        yield Reading(name, labels, value, Metric(*kind(name, "Counted by the daemon.")))
+        kind: MetricKind = "counter" if name.endswith("_total") else "summary" if "quantile" in labels else "gauge"
+        yield Reading(name, labels, value, Metric(name, kind, "Counted by the daemon."))

@@ -62,10 +62,10 @@ def _shown(env: Env, table: CheckTable, now: Now) -> Shown:
     return Shown(
         name=table.name,
         type=table.plugin.name,
-        every=table.every,
-        timeout=table.timeout,
+        every=float(table.every),
+        timeout=float(table.timeout),
         trip_after=table.trip_after,
-        cooldown=table.cooldown,
+        cooldown=float(table.cooldown),
         recover=[Rung(name, actions[name].armed) for name in table.recover],
         state=None if result is None else check_view(result, table.plugin.name, now),
         incident=env.board.incidents.get(table.name, ()),
