@@ -23,9 +23,15 @@ class Nothing(Struct, frozen=True):
 async def test_checks_with_their_state_their_ladder_and_the_steps_of_their_incident() -> None:
     def table(name: str, recover: tuple[str, ...] = ()) -> Any:
         return SimpleNamespace(
-            name=name, plugin=Plugin("check", "http", Nothing, print), every=Duration(10.0), timeout=Duration(5.0), trip_after=2,
-            cooldown=Duration(60.0), recover=recover, options=Nothing(),
-        )  # fmt: skip
+            name=name,
+            plugin=Plugin("check", "http", Nothing, print),
+            every=Duration(10.0),
+            timeout=Duration(5.0),
+            trip_after=2,
+            cooldown=Duration(60.0),
+            recover=recover,
+            options=Nothing(),
+        )
 
     config = SimpleNamespace(
         collectors={},
@@ -35,8 +41,17 @@ async def test_checks_with_their_state_their_ladder_and_the_steps_of_their_incid
     async with house(config) as env:
         now = env.clock.now()
         breaker = Breaker(state="open", failures=2, since=now.mono, retry_at=now.mono + 60, opened=1, generation=1)
-        step = ActionStep(at=now.wall, incident="bot-1", check="bot", action="restart", rung=0, phase="started",
-                          who="recovery", why="it failed", mono=now.mono)  # fmt: skip
+        step = ActionStep(
+            at=now.wall,
+            incident="bot-1",
+            check="bot",
+            action="restart",
+            rung=0,
+            phase="started",
+            who="recovery",
+            why="it failed",
+            mono=now.mono,
+        )
         await env.journal.record(
             [CheckResult(at=now.wall, check="bot", ok=False, breaker=breaker, seconds=0.1, message="ill"), step]
         )
