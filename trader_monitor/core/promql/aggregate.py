@@ -12,7 +12,7 @@ from trader_monitor.core.promql.errors import PromQLError
 from trader_monitor.core.promql.frame import Bools, Frame, Ints, LabelSets, Remembered, without
 from trader_monitor.core.promql.kahan import grouped_mean, grouped_sum
 from trader_monitor.core.promql.numbers import shown
-from trader_monitor.core.promql.windows import quantiles_of_rows
+from trader_monitor.core.promql.windows import quantiles_of_rows, sort_rows
 from trader_monitor.core.samples import Floats
 
 __all__ = ["REDUCTIONS", "CountValues", "Extremes", "Grouping", "Quantile", "Reduction"]
@@ -128,11 +128,7 @@ class Quantile:
         wanted = np.broadcast_to(q, (frame.steps,))
         values = np.zeros((len(groups.rows), frame.steps))
         for number, rows in enumerate(groups.rows):
-            part = np.where(frame.present[rows], frame.values[rows], np.inf).T
-            unknown = np.isnan(part)
-            part[unknown] = -np.inf
-            part = np.sort(part, axis=1)
-            part[np.arange(part.shape[1]) < unknown.sum(axis=1)[:, None]] = np.nan
+            part = sort_rows(np.where(frame.present[rows], frame.values[rows], np.inf).T.copy())
             values[number] = quantiles_of_rows(part, frame.present[rows].sum(axis=0), wanted)
         present = _present(frame.present, groups) if groups.rows else np.zeros(values.shape, np.bool_)
         return Frame(groups.labels, values, present)

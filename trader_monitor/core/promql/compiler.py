@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import promql_parser as pp
 
@@ -19,9 +19,9 @@ from trader_monitor.core.promql.aggregate import (
     Quantile,
     Reduction,
 )
+from trader_monitor.core.promql.calls import TIME_DRIVEN, Node, call, scalar, string, vector
 from trader_monitor.core.promql.errors import PromQLError
-from trader_monitor.core.promql.functions import CALENDAR, ELEMENTWISE, round_to
-from trader_monitor.core.promql.histogram import HistogramFraction, HistogramQuantile
+from trader_monitor.core.promql.functions import CALENDAR
 from trader_monitor.core.promql.operators import (
     ARITHMETIC,
     COMPARISON,
@@ -31,9 +31,7 @@ from trader_monitor.core.promql.operators import (
     SetMatcher,
     VectorMatcher,
 )
-from trader_monitor.core.promql.range_functions import RANGE_FUNCTIONS
-from trader_monitor.core.promql.relabel import absent_labels, joiner, replacer
-from trader_monitor.core.promql.selectors import At, RangeSelector, Selector, Subquery, VectorNode
+from trader_monitor.core.promql.selectors import At, RangeSelector, Selector, Subquery
 
 __all__ = ["LOOKBACK_MS", "Node", "Tree", "parse"]
 
@@ -42,13 +40,13 @@ _DEFAULT_STEP_MS = 60_000
 _MAX_TEXT = 65_536
 _MAX_TOKENS = 1_500
 _MAX_DEPTH = 120
-
-Node: TypeAlias = VectorNode | nodes.ScalarNode | nodes.RangeNode | nodes.Text
+_MAX_SECONDS = 1e11
 
 _SKIPPED = r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|`[^`]*`|\#[^\n]*"
 _AT = re.compile(
     rf"(?s:{_SKIPPED})|@\s*([-+\s]*)(?:((?:\d+(?:ms|[smhdwy]))+)|(0[xX][0-9a-fA-F]+)|((?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?))"
 )
+_SECONDS = re.compile(r"(?:[\[:]|\boffset\b)\s*[-+]?\s*((?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?![\w.])")
 _TOKENS = re.compile(rf"(?s:{_SKIPPED})|[-+*/%^(\[{{@=<>!~]|\b(?:and|or|unless|atan2|offset)\b")
 
 
@@ -68,12 +66,21 @@ def parse(text: str) -> Tree:
         raise PromQLError(f"the query is longer than {_MAX_TEXT} characters")
     if sum(1 for token in _TOKENS.finditer(text) if token[0][0] not in "\"'`#") > _MAX_TOKENS:
         raise PromQLError("the query has too many operators")
+    if any(float(number) > _MAX_SECONDS for number in _SECONDS.findall(text)):
+        raise PromQLError("parse error: duration out of range")
     try:
         ast = pp.parse(text)
     except ValueError as error:
-        raise PromQLError(f"parse error: {error}") from None
+        raise PromQLError(f"parse error: {error}", _place(text, str(error))) from None
+    except BaseException as error:  # a panic of the parser's is no Exception
+        if type(error).__name__ != "PanicException":
+            raise
+        raise PromQLError("parse error: the parser cannot read this") from None
     compiler = _Compiler(_moments(text))
-    root = compiler.compile(ast, 0)
+    try:
+        root = compiler.compile(ast, 0)
+    except PromQLError as error:
+        raise PromQLError(error.message, _place(text, error.message)) from None
     return Tree(
         root,
         tuple(dict.fromkeys(compiler.selectors)),
@@ -81,6 +88,13 @@ def parse(text: str) -> Tree:
         compiler.time_driven,
         compiler.uses_bounds,
     )
+
+
+def _place(text: str, message: str) -> int | None:
+    """Where the word that a message quotes stands in the text: the parser itself does not tell."""
+    quoted = re.search(r"'([^']+)'", message)
+    at = text.find(quoted[1]) if quoted else -1
+    return at if at >= 0 else None
 
 
 def _moments(text: str) -> Iterator[int]:
@@ -93,6 +107,8 @@ def _moments(text: str) -> Iterator[int]:
             seconds = pp.parse_duration(duration).total_seconds()
         else:
             seconds = float(int(hexadecimal, 16)) if hexadecimal else float(number)
+        if seconds > _MAX_SECONDS:
+            raise PromQLError("parse error: timestamp out of bounds for @ modifier")
         yield (-1 if signs.count("-") % 2 else 1) * round(seconds * 1000)
 
 
@@ -118,30 +134,6 @@ class _Compiler:
             raise PromQLError(f"{kind} is not supported")
         return make(ast, depth + 1)
 
-    def _scalar(self, ast: Any, depth: int) -> nodes.ScalarNode:
-        node = self.compile(ast, depth)
-        if nodes.is_scalar(node):
-            return node
-        raise PromQLError("expected type scalar")
-
-    def _vector(self, ast: Any, depth: int) -> VectorNode:
-        node = self.compile(ast, depth)
-        if nodes.is_vector(node):
-            return node
-        raise PromQLError("expected type instant vector")
-
-    def _range(self, ast: Any, depth: int) -> nodes.RangeNode:
-        node = self.compile(ast, depth)
-        if not isinstance(node, RangeSelector | Subquery):
-            raise PromQLError("expected type range vector")
-        return node
-
-    def _string(self, ast: Any, depth: int) -> str:
-        node = self.compile(ast, depth)
-        if not isinstance(node, nodes.Text):
-            raise PromQLError("expected type string")
-        return node.value
-
     # --- leaves ------------------------------------------------------------------------------------------------
 
     def _NumberLiteral(self, ast: Any, depth: int) -> Node:
@@ -155,12 +147,7 @@ class _Compiler:
 
     def _UnaryExpr(self, ast: Any, depth: int) -> Node:
         node = self.compile(ast.expr, depth)
-        return nodes.Negated(node) if nodes.is_vector(node) else nodes.Negative(self._as_scalar(node))
-
-    def _as_scalar(self, node: Node) -> nodes.ScalarNode:
-        if nodes.is_scalar(node):
-            return node
-        raise PromQLError("expected type scalar or instant vector")
+        return nodes.Negated(node) if nodes.is_vector(node) else nodes.Negative(scalar(node))
 
     def _VectorSelector(self, ast: Any, depth: int) -> Node:
         matchers, offset, at = self._selection(ast, LOOKBACK_MS)
@@ -205,7 +192,7 @@ class _Compiler:
         self._reach = outer + offset + range_ms
         inner = self.compile(ast.expr, depth)
         self._reach = outer
-        series = inner if nodes.is_vector(inner) else nodes.FromScalar(self._as_scalar(inner))
+        series = inner if nodes.is_vector(inner) else nodes.FromScalar(scalar(inner))
         step = None if ast.step is None else _milliseconds(ast.step)
         if step is not None and step <= 0:
             raise PromQLError("the step of a subquery must be positive")
@@ -229,13 +216,13 @@ class _Compiler:
         if function is None:
             raise PromQLError(f"operator {operator!r} is not supported")
         swapped = nodes.is_vector(right)
-        vector, scalar = (right, left) if swapped else (left, right)
-        number = self._as_scalar(scalar)
-        if not nodes.is_vector(vector):
-            return nodes.ScalarOperation(function, self._as_scalar(vector), number)
+        operand, other = (right, left) if swapped else (left, right)
+        number = scalar(other)
+        if not nodes.is_vector(operand):
+            return nodes.ScalarOperation(function, scalar(operand), number)
         if comparison is not None and not returns_bool:
-            return nodes.Filtered(comparison, vector, number, scalar_first=swapped)
-        return nodes.WithScalar(function, vector, number, scalar_first=swapped)
+            return nodes.Filtered(comparison, operand, number, scalar_first=swapped)
+        return nodes.WithScalar(function, operand, number, scalar_first=swapped)
 
     def _between_vectors(self, operator: str, modifier: Any, left: Any, right: Any, *, returns_bool: bool) -> Node:
         cardinality: Cardinality = "many-to-many" if operator in SETS else "one-to-one"
@@ -260,126 +247,29 @@ class _Compiler:
         if modifier is not None:
             grouping = Grouping(frozenset(modifier.labels), modifier.type == pp.AggModifierType.Without)
         if name in REDUCTIONS:
-            return nodes.Aggregated(Reduction(name, grouping), self._vector(ast.expr, depth))
+            return nodes.Aggregated(Reduction(name, grouping), vector(self.compile(ast.expr, depth)))
         match name:
             case "topk" | "bottomk":
-                parameter = self._scalar(ast.param, depth)
+                parameter = scalar(self.compile(ast.param, depth))
                 extremes = Extremes(grouping, largest=name == "topk")
-                return nodes.AggregatedBy(extremes, self._vector(ast.expr, depth), parameter)
+                return nodes.AggregatedBy(extremes, vector(self.compile(ast.expr, depth)), parameter)
             case "quantile":
-                parameter = self._scalar(ast.param, depth)
-                return nodes.AggregatedBy(Quantile(grouping), self._vector(ast.expr, depth), parameter)
+                parameter = scalar(self.compile(ast.param, depth))
+                return nodes.AggregatedBy(Quantile(grouping), vector(self.compile(ast.expr, depth)), parameter)
             case "count_values":
-                label = self._string(ast.param, depth)
+                label = string(self.compile(ast.param, depth))
                 if not label:
                     raise PromQLError(f"invalid label name {label!r} in count_values()")
-                return nodes.Aggregated(CountValues(label, grouping), self._vector(ast.expr, depth))
+                return nodes.Aggregated(CountValues(label, grouping), vector(self.compile(ast.expr, depth)))
         raise PromQLError(f"aggregation {name!r} is experimental and not supported")
 
     # --- functions ---------------------------------------------------------------------------------------------
 
     def _Call(self, ast: Any, depth: int) -> Node:
         name: str = ast.func.name
-        args = list(ast.args)
-        if name in RANGE_FUNCTIONS:
-            return self._over_range(name, args, depth)
-        if name in ELEMENTWISE:
-            return nodes.Elementwise(ELEMENTWISE[name], self._vector(args[0], depth))
-        if name in CALENDAR:
-            return nodes.Elementwise(CALENDAR[name], self._vector_or_time(args, depth))
-        make: Callable[[list[Any], int], Node] | None = getattr(self, f"_call_{name}", None)
-        if make is None:
-            raise PromQLError(f"function {name!r} is not supported")
-        return make(args, depth)
-
-    def _over_range(self, name: str, args: list[Any], depth: int) -> Node:
-        self.time_driven = True
-        function = RANGE_FUNCTIONS[name]
-        compiled = [self.compile(arg, depth) for arg in args]
-        ranges = [node for node in compiled if isinstance(node, RangeSelector | Subquery)]
-        scalars = [self._as_scalar(node) for node in compiled if not isinstance(node, RangeSelector | Subquery)]
-        if len(ranges) != 1:
-            raise PromQLError(f"expected type range vector in call to function {name!r}")
-        return nodes.OverRange(function, ranges[0], *scalars)
-
-    def _vector_or_time(self, args: list[Any], depth: int) -> VectorNode:
-        if args:
-            return self._vector(args[0], depth)
-        self.time_driven = True
-        return nodes.FromScalar(nodes.Time())
-
-    def _call_time(self, args: list[Any], depth: int) -> Node:
-        self.time_driven = True
-        return nodes.Time()
-
-    def _call_pi(self, args: list[Any], depth: int) -> Node:
-        return nodes.Number(3.141592653589793)
-
-    def _call_vector(self, args: list[Any], depth: int) -> Node:
-        return nodes.FromScalar(self._scalar(args[0], depth))
-
-    def _call_scalar(self, args: list[Any], depth: int) -> Node:
-        return nodes.OnlyElement(self._vector(args[0], depth))
-
-    def _call_timestamp(self, args: list[Any], depth: int) -> Node:
-        self.time_driven = True
-        return nodes.Timestamp(self._vector(args[0], depth))
-
-    def _call_round(self, args: list[Any], depth: int) -> Node:
-        vector = self._vector(args[0], depth)
-        nearest = self._scalar(args[1], depth) if len(args) > 1 else nodes.Number(1.0)
-        return nodes.Elementwise(round_to, vector, nearest)
-
-    def _call_clamp(self, args: list[Any], depth: int, name: str = "clamp") -> Node:
-        vector = self._vector(args[0], depth)
-        return nodes.Clamp(name, vector, *(self._scalar(arg, depth) for arg in args[1:]))
-
-    def _call_clamp_min(self, args: list[Any], depth: int) -> Node:
-        return self._call_clamp(args, depth, "clamp_min")
-
-    def _call_clamp_max(self, args: list[Any], depth: int) -> Node:
-        return self._call_clamp(args, depth, "clamp_max")
-
-    def _call_sort(self, args: list[Any], depth: int) -> Node:
-        return nodes.Sorted(self._vector(args[0], depth), descending=False)
-
-    def _call_sort_desc(self, args: list[Any], depth: int) -> Node:
-        return nodes.Sorted(self._vector(args[0], depth), descending=True)
-
-    def _call_sort_by_label(self, args: list[Any], depth: int, *, descending: bool = False) -> Node:
-        vector = self._vector(args[0], depth)
-        return nodes.SortedByLabel(vector, tuple(self._string(a, depth) for a in args[1:]), descending=descending)
-
-    def _call_sort_by_label_desc(self, args: list[Any], depth: int) -> Node:
-        return self._call_sort_by_label(args, depth, descending=True)
-
-    def _call_absent(self, args: list[Any], depth: int) -> Node:
-        self.time_driven = True
-        vector = self._vector(args[0], depth)
-        return nodes.Absent(vector, absent_labels(nodes.matchers_of(vector)))
-
-    def _call_absent_over_time(self, args: list[Any], depth: int) -> Node:
-        self.time_driven = True
-        windows = self._range(args[0], depth)
-        return nodes.AbsentOverTime(windows, absent_labels(nodes.matchers_of(windows)))
-
-    def _call_label_replace(self, args: list[Any], depth: int) -> Node:
-        vector = self._vector(args[0], depth)
-        destination, replacement, source, pattern = (self._string(arg, depth) for arg in args[1:])
-        return nodes.Relabelled(replacer(destination, replacement, source, pattern), vector)
-
-    def _call_label_join(self, args: list[Any], depth: int) -> Node:
-        vector = self._vector(args[0], depth)
-        destination, separator, *sources = (self._string(arg, depth) for arg in args[1:])
-        return nodes.Relabelled(joiner(destination, separator, tuple(sources)), vector)
-
-    def _call_histogram_quantile(self, args: list[Any], depth: int) -> Node:
-        q = self._scalar(args[0], depth)
-        return nodes.OfHistogram(HistogramQuantile(), self._vector(args[1], depth), q)
-
-    def _call_histogram_fraction(self, args: list[Any], depth: int) -> Node:
-        low, high = self._scalar(args[0], depth), self._scalar(args[1], depth)
-        return nodes.OfHistogram(HistogramFraction(), self._vector(args[2], depth), low, high)
+        arguments = [self.compile(argument, depth) for argument in ast.args]
+        self.time_driven |= name in TIME_DRIVEN or (name in CALENDAR and not arguments)
+        return call(name, arguments)
 
 
 _MATCH_OPS: dict[str, MatchOp] = {"Equal": "=", "NotEqual": "!=", "Re": "=~", "NotRe": "!~"}

@@ -14,7 +14,7 @@ from trader_monitor.core.promql.errors import PromQLError
 from trader_monitor.core.promql.frame import Bools, Ints
 from trader_monitor.core.promql.kahan import exact_mean
 from trader_monitor.core.promql.selectors import Windows
-from trader_monitor.core.promql.windows import ends_of, fold, quantiles_of_rows, sorted_windows, sums
+from trader_monitor.core.promql.windows import ends_of, fold, quantiles_of_rows, sort_rows, sorted_windows, sums
 from trader_monitor.core.samples import Floats
 
 __all__ = ["RANGE_FUNCTIONS", "RangeFunction"]
@@ -204,9 +204,8 @@ def _mad(w: Windows) -> Answer:
         within = np.arange(rows.shape[1]) < counts[:, None]
         deviations = np.abs(rows - quantiles_of_rows(rows, counts, half)[:, None])
         deviations[~within] = np.inf
-        deviations.sort(axis=1)
         unknown = (np.isnan(rows) & within).any(axis=1)
-        out[piece] = np.where(unknown, np.nan, quantiles_of_rows(deviations, counts, half))
+        out[piece] = np.where(unknown, np.nan, quantiles_of_rows(sort_rows(deviations), counts, half))
     return out.reshape(w.lo.shape), w.counts > 0
 
 

@@ -13,7 +13,7 @@ from trader_monitor.core.promql.kahan import Kahan
 from trader_monitor.core.promql.selectors import Windows
 from trader_monitor.core.samples import Floats
 
-__all__ = ["Element", "ends_of", "fold", "quantiles_of_rows", "sorted_windows", "sums"]
+__all__ = ["Element", "ends_of", "fold", "quantiles_of_rows", "sort_rows", "sorted_windows", "sums"]
 
 Element: TypeAlias = Callable[[Ints, Any], Floats]
 """Given indexes into the flat samples and the numbers of their windows: the numbers to sum."""
@@ -100,10 +100,11 @@ def sorted_windows(w: Windows) -> Iterator[tuple[slice, Floats, Ints]]:
         rows = values[np.minimum(lo[piece, None] + offsets, highest)]
         beyond = offsets >= counts[piece, None]
         rows[beyond] = np.inf
-        yield piece, _sorted(rows), counts[piece]
+        yield piece, sort_rows(rows), counts[piece]
 
 
-def _sorted(rows: Floats) -> Floats:
+def sort_rows(rows: Floats) -> Floats:
+    """Each row in place, NaN before everything else, as Prometheus sorts."""
     unknown = np.isnan(rows)
     if not unknown.any():
         rows.sort(axis=1)
