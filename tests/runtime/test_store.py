@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from trader_monitor.core.facts import AlertChanged, Samples, Trade
+from trader_monitor.core.matcher import Matcher
 from trader_monitor.runtime.clock import ManualClock
+from trader_monitor.runtime.history import DISK, History
 from trader_monitor.runtime.journal import Journal, StoreUnavailable, open_journal
 from trader_monitor.runtime.meters import Meters
 from trader_monitor.runtime.snapshot import snapshot
@@ -227,6 +229,12 @@ async def test_a_damaged_batch_costs_that_batch_and_no_alert_is_forgotten(tmp_pa
     assert journal.degraded
     assert journal.board.alerts["f"] == FIRING
     assert journal.board.counts == {"trade": 380}
+    assert "1 lost" in journal.degraded
+    history = History(journal)
+    (sid,) = history.select((Matcher("__name__", "=", "load"), Matcher("n", "=", "7")))
+    assert int(sid) >= DISK
+    assert history.window(int(sid), 0, 5000)[1].tolist() == [7.0], "the history came along"
+    history.close()
     assert (await journal.record([trade(0), trade(399)])).duplicates == 1
     await journal.close()
     journal = await opened(path)
@@ -275,6 +283,7 @@ async def test_damage_anywhere_is_survived_and_nothing_is_deleted(
         await wait_until(lambda: journal.sound)
         assert [file.stat().st_size for file in put_aside(tmp_path)] == [len(damaged)]
         assert "put aside" in (journal.degraded or "")
+        assert journal.board.counts == {"trade": 400}, "an index was damaged: every row could be read"
         assert await taken(journal, trade(1000))
     assert journal.board.alerts.get("f") == FIRING or put_aside(tmp_path)
     await journal.close()

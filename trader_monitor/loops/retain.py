@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from trader_monitor.runtime.gauges import measure
 from trader_monitor.runtime.rows import Damaged
 from trader_monitor.runtime.snapshot import snapshot
 from trader_monitor.runtime.store import is_corruption
@@ -53,7 +54,7 @@ async def retain(env: Env) -> None:
     snapshot_at, house_at = start + SNAPSHOT_EVERY, start + HOUSE_EVERY
     while True:
         await env.clock.sleep(EVERY)
-        journal.measure()
+        measure(journal)
         now = env.clock.now()
         try:
             if journal.wants_snapshot(SNAPSHOT_FACTS) or now.mono >= snapshot_at:

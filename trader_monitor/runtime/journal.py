@@ -30,6 +30,7 @@ from trader_monitor.runtime.owed import without_samples
 from trader_monitor.runtime.publication import Publication, Wake
 from trader_monitor.runtime.replay import Replayed, replay_file
 from trader_monitor.runtime.rows import Damaged, Pen, Row, encode, size_of
+from trader_monitor.runtime.salvage import Salvaged, salvage
 from trader_monitor.runtime.snapshot import snapshot
 from trader_monitor.runtime.store import Store, is_corruption
 
@@ -300,7 +301,13 @@ class Journal:
 
     @property
     def queued_bytes(self) -> int:
+        """Of facts that are on their way to the disk."""
         return self._ahead_bytes
+
+    @property
+    def owed(self) -> int:
+        """Rows that the store has yet to take."""
+        return len(self._mender.owed)
 
     @property
     def ahead(self) -> int:
@@ -315,20 +322,6 @@ class Journal:
     def wants_snapshot(self, facts: int) -> bool:
         """Whether replay would take long by now, or heads grow beyond their bound."""
         return self.since_snapshot >= facts or len(self.board.series.crowded) > 0
-
-    def measure(self) -> None:
-        """Sets the gauges; every second or so."""
-        meters, store = self.meters, self.store
-        meters.values[(("__name__", "monitor_commits_total"),)] = float(store.commits)
-        meters.set("monitor_store_bytes", float(store.size()))
-        meters.set("monitor_journal_queue_bytes", float(self._ahead_bytes))
-        meters.set("monitor_journal_seq", float(self.seq))
-        meters.set("monitor_store_owed", float(len(self._mender.owed)))
-        seconds = sorted(store.commit_seconds)
-        if seconds:
-            for quantile in ("0.5", "0.99"):
-                at = min(int(float(quantile) * len(seconds)), len(seconds) - 1)
-                meters.set("monitor_commit_seconds", seconds[at], quantile=quantile)
 
     async def close(self) -> None:
         """Finishes what is under way, pays what is owed, takes a snapshot and closes the store."""
@@ -354,33 +347,35 @@ async def open_journal(
     store = await asyncio.to_thread(Store, path)
     pen = Pen(boot)
     store.ended, store.renewed = pen.ended, pen.renewed
-    trouble: Exception | None = None
-    replayed: Replayed | None = None
+    trouble: Exception | None = store.failure
+    salvaged: Salvaged | None = None
+    replayed = Replayed(Board(SeriesStore(max_series=max_series)), 0, 0)
     try:
-        if store.failure is not None:
-            raise store.failure
-        if store.quarantined is None:
+        if trouble is None and store.quarantined is None:
             replayed = await asyncio.to_thread(replay_file, path, now, boot, max_series=max_series)
     except (sqlite3.Error, OSError, Damaged) as error:
         if is_corruption(error) or isinstance(error, Damaged):
-            await asyncio.to_thread(store.quarantine)
+            await store.renew()
         else:
             trouble = error
-    if store.quarantined is not None:
-        replayed = await asyncio.to_thread(
-            replay_file, store.quarantined, now, boot, max_series=max_series, salvage=True
-        )
-        replayed = replayed._replace(seq=0, sealed=0)
-    empty = Replayed(Board(SeriesStore(max_series=max_series)), 0, 0, 0)
-    journal = Journal(store, pen, replayed or empty, clock, meters, boot)
+    if store.quarantined is not None and trouble is None:
+        salvaged = await salvage(store.quarantined, store)
+        try:
+            replayed = await asyncio.to_thread(replay_file, path, now, boot, max_series=max_series)
+        except (sqlite3.Error, OSError, Damaged) as error:
+            log.error("what was salvaged cannot be replayed", reason=_reason(error))
+    journal = Journal(store, pen, replayed, clock, meters, boot)
     if judge is not None:
         journal.judge = judge
     if trouble is not None:
         journal.fail(trouble)
-        return journal
-    if store.quarantined is not None:
-        journal.say(f"the store was corrupt and was put aside as {store.quarantined}")
-    if replayed is not None and (replayed.rebased or store.quarantined is not None):
+    elif salvaged is not None:
+        journal.say(
+            f"the store was damaged and put aside as {store.quarantined}; "
+            f"{salvaged.kept} rows were kept, {salvaged.lost} lost"
+        )
+        await _settled(journal)
+    elif replayed.rebased:
         await _settled(journal)
     return journal
 

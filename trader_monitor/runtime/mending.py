@@ -16,6 +16,7 @@ import structlog
 from trader_monitor.runtime.owed import Owed
 from trader_monitor.runtime.replay import replay_file
 from trader_monitor.runtime.rows import Damaged, Row
+from trader_monitor.runtime.salvage import salvage
 from trader_monitor.runtime.store import StoreBroken, is_corruption
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ __all__ = ["RETRY_LAST", "Mender"]
 
 RETRY_FIRST, RETRY_LAST = 0.1, 1.0
 PROBE_BYTES = 64 << 10
+MAX_RENEWALS = 3
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +39,9 @@ class Mender:
         self.owed = Owed()
         self._tainted = False
         self._corrupt = False
-        self._salvaged: str | None = None
+        self.salvaged: str | None = None
+        """What to say once all is well again."""
+        self._renewals = 0
         self._task: asyncio.Task[None] | None = None
 
     def begin(self, *, corrupt: bool) -> None:
@@ -88,19 +92,25 @@ class Mender:
         self._tainted = False
 
     async def _renew(self) -> None:
-        """A new file in the place of the damaged one, and the board from what can be read of that."""
+        """A new file in the place of the damaged one, with what can be read of that, and the board from it.
+
+        A file that is damaged again at once is not salvaged again: the board at hand is what there is.
+        """
         journal = self._journal
+        self._renewals += 1
+        if self._renewals > MAX_RENEWALS:
+            raise OSError("the store was damaged again and again in this life: replace the disk, then restart")
         aside = await journal.store.renew()
         await journal.settled()
-        replayed = await asyncio.to_thread(
-            replay_file, aside, journal.clock.now(), journal.boot, max_series=journal.max_series, salvage=True
-        )
-        for row in self.owed:
-            replayed.board.fold_many(row.facts, row.now)
-        journal.replaced(replayed._replace(seq=0, sealed=0))
         journal.history_revision += 1
-        journal.since_snapshot = 1 << 40  # the new file knows nothing of it yet
-        self._salvaged = f"the store was corrupt and was put aside as {aside}"
+        journal.since_snapshot = 1 << 40  # the new file knows too little of it yet
+        if self._renewals == 1:
+            salvaged = await salvage(aside, journal.store)
+            self.salvaged = f"the store was damaged and put aside as {aside}; {salvaged.lost} rows of it are lost"
+            self._corrupt = False
+            await self._rebuild()
+        else:
+            self.salvaged = f"the store was damaged and put aside as {aside}"
         self._corrupt = self._tainted = False
 
     async def _pay(self) -> None:
@@ -133,5 +143,5 @@ class Mender:
             journal.paid(sum(len(row.facts) for row in rows))
             if not self.owed:
                 journal.failing = False
-                journal.say(self._salvaged)
+                journal.say(self.salvaged)
                 return

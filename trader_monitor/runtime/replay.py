@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -23,8 +24,6 @@ from trader_monitor.core.snapshot import SnapshotError
 from trader_monitor.runtime.rows import Damaged, encode, labels_by_id, last_seq, unpack
 from trader_monitor.runtime.store import open_read_only
 from trader_monitor.runtime.tiers import load_heads
-
-T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -40,12 +39,11 @@ class Snapshot(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Replayed(NamedTuple):
-    """`seq` numbers the last fact, `facts` counts those folded after the snapshot, `damaged` the batches skipped."""
+    """`seq` numbers the last fact, `facts` counts those folded after the snapshot."""
 
     board: Board
     seq: int
     facts: int
-    damaged: int
     sealed: int = 0
     """The newest segment of ids that came from disk."""
     rebased: bool = False
@@ -59,68 +57,51 @@ class _Start(NamedTuple):
     sealed: int = 0
 
 
-def replay(db: sqlite3.Connection, now: Now, boot: str, *, max_series: int = 50_000, salvage: bool = False) -> Replayed:
-    """Rebuilds the board; raises `sqlite3.Error` or `Damaged`.
-
-    With `salvage` what cannot be read is skipped and counted instead: for a file that was put aside.
-    """
+def replay(db: sqlite3.Connection, now: Now, boot: str, *, max_series: int = 50_000) -> Replayed:
+    """Rebuilds the board; raises `sqlite3.Error` or `Damaged`."""
     db.execute("BEGIN")
     try:
-        labels: dict[int, Labels] = _readable(lambda: labels_by_id(db), {}, salvage)
-        start = _begin(db, labels, max_series, salvage)
-        replayed = _tail(db, start, labels, now, boot, salvage)
+        labels = labels_by_id(db)
+        start = _begin(db, labels, max_series)
+        replayed = _tail(db, start, labels, now, boot)
         if start.seq == 0:
-            _readable(lambda: load_heads(db, replayed.board.series, labels, now.wall), None, salvage)
+            load_heads(db, replayed.board.series, labels, now.wall)
         return replayed
     finally:
         if db.in_transaction:
             db.execute("ROLLBACK")
 
 
-def replay_file(path: Path, now: Now, boot: str, *, max_series: int = 50_000, salvage: bool = False) -> Replayed:
-    """The same from a file; with `salvage` an empty board where nothing can be read."""
-    try:
-        db = open_read_only(path)
-        try:
-            return replay(db, now, boot, max_series=max_series, salvage=salvage)
-        finally:
-            db.close()
-    except sqlite3.Error:
-        if not salvage:
-            raise
-        return Replayed(Board(SeriesStore(max_series=max_series)), 0, 0, 0)
+def replay_file(path: Path, now: Now, boot: str, *, max_series: int = 50_000) -> Replayed:
+    """The same from a file."""
+    with closing(open_read_only(path)) as db:
+        return replay(db, now, boot, max_series=max_series)
 
 
 def batches(
     db: sqlite3.Connection, labels: dict[int, Labels], after: int
-) -> Iterator[tuple[int, Now, str, list[list[Fact]] | Damaged]]:
-    """The batches behind the fact `after`: number of the last fact, when, in which boot, and what."""
+) -> Iterator[tuple[int, Now, str, list[list[Fact]]]]:
+    """The batches behind the fact `after`: number of the last fact, when, in which boot, and what, step by step.
+
+    Raises `Damaged`.
+    """
     rows = db.execute(
         "SELECT seq + facts - 1, wall, mono, name, packed, batch.crc, body FROM batch JOIN boot ON boot.id = boot"
         " WHERE seq > ? ORDER BY seq",
         (after,),
     )
     for seq, wall, mono, name, packed, crc, body in rows:
-        facts: list[list[Fact]] | Damaged
-        try:
-            if zlib.crc32(body) != crc:
-                raise Damaged(f"the batch that ends at {seq} has another checksum than when it was written")
-            facts = unpack(zlib.decompress(body) if packed else body, labels)
-        except (Damaged, zlib.error) as error:
-            facts = error if isinstance(error, Damaged) else Damaged(str(error))
-        yield seq, Now(wall, mono), name, facts
+        if zlib.crc32(body) != crc:
+            raise Damaged(f"the batch that ends at {seq} has another checksum than when it was written")
+        yield seq, Now(wall, mono), name, unpack(zlib.decompress(body) if packed else body, labels)
 
 
-def _begin(db: sqlite3.Connection, labels: dict[int, Labels], max_series: int, salvage: bool) -> _Start:
+def _begin(db: sqlite3.Connection, labels: dict[int, Labels], max_series: int) -> _Start:
     """The newest snapshot that is whole, with the samples before it in the heads; else nothing."""
     damage: Exception | None = None
-    rows: list[tuple[int, float, str, int, bytes]] = _readable(
-        lambda: db.execute(
-            "SELECT seq, wall, name, crc, body FROM snapshot JOIN boot ON boot.id = boot ORDER BY seq DESC"
-        ).fetchall(),
-        [],
-        salvage,
-    )
+    rows = db.execute(
+        "SELECT seq, wall, name, crc, body FROM snapshot JOIN boot ON boot.id = boot ORDER BY seq DESC"
+    ).fetchall()
     for seq, wall, name, crc, body in rows:
         try:
             if zlib.crc32(body) != crc:
@@ -132,15 +113,15 @@ def _begin(db: sqlite3.Connection, labels: dict[int, Labels], max_series: int, s
         series = SeriesStore(max_series=max_series)
         for metric, metadata in snapshot.metadata.items():
             series.describe(metric, *metadata)
-        segments: dict[int, bytes] = _readable(lambda: _segments(db), {}, salvage)
+        segments = _segments(db)
         try:
             board = Board.load(snapshot.board, series, Ids.load(snapshot.ids, segments))
         except SnapshotError as error:  # of another version: the batches tell it all again
             log.warning("a snapshot is of another version", seq=seq, reason=str(error))
             continue
-        _readable(lambda w=wall, s=series: load_heads(db, s, labels, w), None, salvage)  # type: ignore[misc]
+        load_heads(db, series, labels, wall)
         return _Start(board, seq, name, max(segments, default=0))
-    if damage is not None and not salvage and not _complete(db):
+    if damage is not None and not _complete(db):
         raise Damaged(str(damage))
     return _Start(Board(SeriesStore(max_series=max_series)), 0, None)
 
@@ -157,43 +138,21 @@ def _segments(db: sqlite3.Connection) -> dict[int, bytes]:
     return {serial: body for serial, crc, body in rows if zlib.crc32(body) == crc}
 
 
-def _tail(
-    db: sqlite3.Connection, start: _Start, labels: dict[int, Labels], now: Now, boot: str, salvage: bool
-) -> Replayed:
+def _tail(db: sqlite3.Connection, start: _Start, labels: dict[int, Labels], now: Now, boot: str) -> Replayed:
     board, seq, life, sealed = start
-    folded = damaged = 0
-    try:
-        for last, then, name, facts in batches(db, labels, seq):
-            seq = last
-            if isinstance(facts, Damaged):
-                if not salvage:
-                    raise facts
-                damaged += 1
-                continue
-            if name != life and life is not None:
-                board.rebase(then)
-            life = name
-            for step in facts:
-                events = [fact for fact in step if isinstance(fact, Event) and fact.id is not None]
-                if events:
-                    board.ids.screen(events, [encode(event) for event in events])
-                board.fold_many(step, then)
-                folded += len(step)
-    except sqlite3.Error:
-        if not salvage:
-            raise
-        damaged += 1
+    folded = 0
+    for last, then, name, steps in batches(db, labels, seq):
+        seq = last
+        if name != life and life is not None:
+            board.rebase(then)
+        life = name
+        for step in steps:
+            events = [fact for fact in step if isinstance(fact, Event) and fact.id is not None]
+            if events:
+                board.ids.screen(events, [encode(event) for event in events])
+            board.fold_many(step, then)
+            folded += len(step)
     rebased = life is not None and life != boot
     if rebased:
         board.rebase(now)
-    return Replayed(board, seq, folded, damaged, sealed, rebased)
-
-
-def _readable(read: Callable[[], T], otherwise: T, salvage: bool) -> T:
-    """What `read` gives, or `otherwise` where a file put aside does not."""
-    try:
-        return read()
-    except (sqlite3.Error, Damaged, msgspec.MsgspecError):
-        if not salvage:
-            raise
-        return otherwise
+    return Replayed(board, seq, folded, sealed, rebased)

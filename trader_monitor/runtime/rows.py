@@ -152,11 +152,16 @@ def _facts(stored: list[_Stored], labels: dict[int, Labels]) -> list[Fact]:
             ids.frombytes(fact.ids)
             values = array("d")
             values.frombytes(fact.values)
-            try:
-                named = tuple(labels[key] for key in ids)
-            except KeyError as error:
-                raise Damaged(f"a batch names series {error}, which the store does not know") from None
-            facts.append(Samples(at=fact.at, origin=fact.origin, labels=named, values=tuple(values), kinds=fact.kinds))
+            known = [(labels[key], value) for key, value in zip(ids, values, strict=True) if key in labels]
+            facts.append(
+                Samples(  # of a series that was lost with a damaged file, nothing can be said
+                    at=fact.at,
+                    origin=fact.origin,
+                    labels=tuple(pair[0] for pair in known),
+                    values=tuple(pair[1] for pair in known),
+                    kinds=fact.kinds,
+                )
+            )
         else:
             facts.append(fact)
     return facts
