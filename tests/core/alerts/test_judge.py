@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.core.alerts.stage import Stage, states
+from trader_monitor.core.alerts import court, selection
 from trader_monitor.core.alerts.judge import RuleSet, compile_rules
 from trader_monitor.core.alerts.rule import Rule, RuleErrors, compile_rule
 
@@ -352,3 +353,75 @@ def test_one_sample_among_ten_thousand_series_and_a_hundred_rules_costs_under_a_
         stage.judge.touched(stage.board, touched, stage.now)
         best = min(best, time.perf_counter() - began)
     assert best < 0.001
+
+
+def test_a_thousand_alerts_without_data_cost_little_and_end_when_their_series_speak() -> None:
+    stage = Stage(Rule(name="r", expr="a > 5"))
+    assert len(stage.send({f"a{{n={n}}}": 6 for n in range(1000)})) == 1000
+    stage.wait(3600)
+    assert states(stage.send({"a{n=7}": 1, "a{n=8}": 6})) == ["resolved"]
+    assert states(stage.send({f"a{{n={n}}}": 1 for n in range(1000)})) == ["resolved"] * 999
+
+
+def test_more_moments_than_there_is_room_for_keep_the_newest() -> None:
+    stage = Stage(Rule(name="r", expr="a > 5"))
+    stage.send({f"a{{n={n}}}": 1 for n in range(2000)})
+    stage.seconds += 2
+    parts = [(-1.0 + at / 1000, {"a{n=0}": 9.0 if at == 998 else 1.0}) for at in range(1000)]
+    assert states(stage.batch(parts)) == ["firing", "resolved"]
+
+
+def test_two_series_of_one_alert_with_a_clear_expression() -> None:
+    stage = Stage(Rule(name="r", expr="a > 5", clear="a < 2", labels={"x": "same"}))
+    stage.send({"a{x=1}": 6})
+    assert states(stage.send({"a{x=1}": 1})) == ["resolved"]
+
+
+def test_a_reload_leaves_resolved_alerts_alone() -> None:
+    stage = Stage(Rule(name="r", expr="a > 5"))
+    stage.send({"a": 6})
+    stage.send({"a": 1})
+    assert stage.reload() == []
+
+
+def test_series_that_come_and_go_are_found_again() -> None:
+    stage = Stage(Rule(name="r", expr="a > 5", clear="a < 2"))
+    stage.send({"a{n=1}": 6})
+    for n in range(2, 20):
+        assert states(stage.send({f"a{{n={n}}}": 3})) == []
+    assert states(stage.send({"a{n=1}": 3})) == []
+    assert states(stage.send({"a{n=1}": 1})) == ["resolved"]
+
+
+def test_what_is_remembered_of_label_sets_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(court, "_MAX_REMEMBERED", 5)
+    monkeypatch.setattr(selection, "_MAX_REMEMBERED", 5)
+    stage = Stage()
+    stage.judge = RuleSet([compile_rule(Rule(name="r", expr="a > 5"))], max_alerts=2)
+    for n in range(30):
+        assert states(stage.send({f"a{{n={n}}}": 6})) == ["firing"]
+        assert states(stage.send({f"a{{n={n}}}": 1})) == ["resolved"]
+
+
+def test_three_series_of_one_alert_that_hold_one_after_the_other() -> None:
+    stage = Stage(Rule(name="r", expr="a > 5", labels={"x": "same"}))
+    stage.send({"a{x=1}": 1, "a{x=2}": 1})
+    stage.seconds += 10
+    changes = stage.batch([(-3, {"a{x=1}": 6, "a{x=2}": 1}), (-2, {"a{x=1}": 1, "a{x=2}": 6})])
+    assert states(changes) == ["firing"]
+    assert not stage.judge.failures, "never two at one moment"
+
+
+def test_a_thousand_clocked_rules_are_spread_over_their_interval() -> None:
+    stage = Stage(*(Rule(name=f"r{n}", expr=f"time() - a{n} > 60") for n in range(100)))
+    moments = []
+    for _ in range(8):
+        moments.append(stage.judge.next_due(stage.board, stage.now) - stage.now.mono)
+        stage.wait(moments[-1])
+    assert moments == pytest.approx([1.25] * 8)
+
+
+def test_rules_that_were_never_judged_are_due_at_once() -> None:
+    stage = Stage()
+    stage.judge = compile_rules([Rule(name="r", expr="a > 5")])
+    assert stage.judge.next_due(stage.board, stage.now) == stage.now.mono

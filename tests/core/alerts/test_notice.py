@@ -226,6 +226,18 @@ def test_a_firing_alert_never_leaves() -> None:
     assert prune(facts, [ROUTE], Now(0.0, 1e9)) == []
 
 
+def test_the_next_notice_of_an_alert_that_is_gone_or_owes_nothing() -> None:
+    facts = Facts()
+    assert next_notice(facts, ROUTE, "f", NOW) is None
+    facts.fold(changed("pending", 1))
+    assert next_notice(facts, ROUTE, "f", NOW) is None
+    facts.fold(changed("firing", 2, 2))
+    assert next_notice(facts, Route("mail", "emergency"), "f", NOW) is None
+    assert told(facts) == [("firing", 2)]
+    assert next_notice(facts, ROUTE, "f", NOW) is None
+    assert next_notice(facts, Route("slack", repeat=60.0), "f", NOW) is not None
+
+
 def test_owed_without_anything_to_tell_is_empty() -> None:
     assert owed(ROUTE, changed("pending", 1), None) == []
 

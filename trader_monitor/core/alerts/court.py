@@ -8,7 +8,7 @@ without data is asked only where an alert may end by it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
@@ -41,6 +41,17 @@ class Alerts(Protocol):
     def alerts(self) -> dict[str, AlertChanged]: ...
 
 
+class _Evidence(NamedTuple):
+    """What is known, or cleared; `speaks` are the rows that are present at any moment."""
+
+    frame: Matrix
+    speaks: frozenset[int]
+
+    @classmethod
+    def of(cls, frame: Matrix) -> _Evidence:
+        return cls(frame, frozenset(np.flatnonzero(frame.present.any(axis=1)).tolist()))
+
+
 class Court:
     """One rule and its active alerts. `fail` is told of label sets that could not become alerts of their own."""
 
@@ -62,7 +73,8 @@ class Court:
         """The moment (ms) that each alert's last transition was about: earlier ones are over for it."""
         self._horizon = 0
         self._identities: dict[Labels, tuple[str, dict[str, str]]] = {}
-        self._places: dict[str, tuple[tuple[Labels, ...], dict[Labels, int]]] = {}
+        self._places: dict[int, tuple[tuple[Labels, ...], dict[Labels, int]]] = {}
+        self._keys: dict[str, Labels] = {}
         self._dropped = frozenset({"__name__", *compiled.static})
         self._settled: tuple[tuple[Labels, ...], np.ndarray[tuple[int], np.dtype[np.bool_]]] | None = None
 
@@ -84,6 +96,7 @@ class Court:
         self._settled = None
         if len(self._decided) > 4 * self._max_alerts:
             self._decided = {one: at for one, at in self._decided.items() if one in self._active}
+            self._keys.clear()
         out: list[AlertChanged] = []
         holding = self._holding(frame, now)
         silent = [one for one in self._active if one not in holding]
@@ -150,13 +163,14 @@ class Court:
         frame: Matrix,
         holding: Mapping[str, tuple[dict[str, str], list[int]]],
         silent: Sequence[str],
-    ) -> tuple[Matrix | None, Matrix | None]:
+    ) -> tuple[_Evidence | None, _Evidence | None]:
         """What is known, and what is cleared; asked only where an alert may end."""
         wavering = silent or any(not frame.present[rows].any(axis=0).all() for _, rows in holding.values())
         if not wavering:
             return None, None
         clear = self.compiled.clear
-        return self.compiled.known.evaluate(series, times), clear.evaluate(series, times) if clear else None
+        known = _Evidence.of(self.compiled.known.evaluate(series, times))
+        return known, _Evidence.of(clear.evaluate(series, times)) if clear else None
 
     def _walk(
         self,
@@ -164,20 +178,22 @@ class Court:
         labels: Mapping[str, str],
         rows: list[int],
         frame: Matrix,
-        evidence: tuple[Matrix | None, Matrix | None],
+        evidence: tuple[_Evidence | None, _Evidence | None],
         times: Times,
         board: Alerts,
         now: Now,
         out: list[AlertChanged],
     ) -> None:
         """Leads one alert through the moments, in order; those before its last transition are over."""
+        known, cleared = (self._row(at, of, one, labels) for at, of in enumerate(evidence))
+        if not rows and known is None and cleared is None:
+            return
         alert = self._active.get(one) or board.alerts.get(one)
         columns = len(times)
         first = 0
         if alert is not None:
             decided = self._decided.get(one, int(alert.at * 1000 + 0.5))
             first = min(int(np.searchsorted(times, decided, "right")), columns - 1)
-        known, cleared = (self._row(name, of, labels) for name, of in zip(("known", "clear"), evidence, strict=True))
         for column in range(first, columns):
             row = next((row for row in rows if frame.present[row, column]), None)
             if row is not None:
@@ -201,16 +217,22 @@ class Court:
             else:
                 self._active[one] = change
 
-    def _row(self, name: str, frame: Matrix | None, labels: Mapping[str, str]) -> tuple[Matrix, int] | None:
-        """Where an alert's labels stand in a frame of evidence."""
-        if frame is None:
+    def _row(
+        self, at: int, evidence: _Evidence | None, one: str, labels: Mapping[str, str]
+    ) -> tuple[Matrix, int] | None:
+        """Where an alert's labels stand in a frame of evidence, if that has anything to say about them."""
+        if evidence is None:
             return None
-        places = self._places.get(name)
+        frame = evidence.frame
+        places = self._places.get(at)
         if places is None or places[0] is not frame.labels:
             found = {self._key(row): at for at, row in enumerate(frame.labels)}
-            places = self._places[name] = frame.labels, found
-        row = places[1].get(self._key(sorted(labels.items())))
-        return None if row is None else (frame, row)
+            places = self._places[at] = frame.labels, found
+        key = self._keys.get(one)
+        if key is None:
+            key = self._keys[one] = self._key(sorted(labels.items()))
+        row = places[1].get(key)
+        return (frame, row) if row is not None and row in evidence.speaks else None
 
     def _key(self, labels: Iterable[tuple[str, str]]) -> Labels:
         """What of a label set the series decides, not the rule."""

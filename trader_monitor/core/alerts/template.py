@@ -149,8 +149,8 @@ def _duration(seconds: float) -> str:
 
 def _bytes(size: float) -> str:
     sign, size = ("-", -size) if size < 0 else ("", size)
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):
-        if size < 1024 or unit == "PiB":
-            break
+    units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
+    while size >= 1024 and len(units) > 1:
         size /= 1024
-    return f"{sign}{size:.4g} {unit}"
+        units.pop(0)
+    return f"{sign}{size:.4g} {units[0]}"
