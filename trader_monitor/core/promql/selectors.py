@@ -69,28 +69,27 @@ class _Shift(NamedTuple):
 
 
 class _Chosen:
-    """The series that a selector names, looked up again only when series appeared or went."""
+    """The series that a selector names, by their labels, looked up again only when series appeared or went."""
 
     __slots__ = ("_last", "matchers")
 
     def __init__(self, matchers: tuple[Matcher, ...]) -> None:
         self.matchers = matchers
-        self._last: tuple[Source, int, Times, LabelSets] | None = None
+        self._last: tuple[Source, int, Times, Times, LabelSets] | None = None
 
     def __call__(self, source: Source) -> tuple[Times, LabelSets]:
         last = self._last
         generation = source.generation
-        if last is not None and last[0] is source:
-            if last[1] == generation:
-                return last[2], last[3]
-            sids = source.select(self.matchers)
-            if sids is last[2] or np.array_equal(sids, last[2]):
-                self._last = (source, generation, last[2], last[3])
-                return last[2], last[3]
-        else:
-            sids = source.select(self.matchers)
-        labels = tuple(map(source.labels_of, sids.tolist()))
-        self._last = (source, generation, sids, labels)
+        if last is not None and last[0] is source and last[1] == generation:
+            return last[3], last[4]
+        selected = source.select(self.matchers)
+        if last is not None and last[0] is source and np.array_equal(selected, last[2]):
+            self._last = (source, generation, *last[2:])
+            return last[3], last[4]
+        rows = sorted((source.labels_of(sid), sid) for sid in selected.tolist())
+        sids = np.array([sid for _, sid in rows], np.int64)
+        labels = tuple(labels for labels, _ in rows)
+        self._last = (source, generation, selected, sids, labels)
         return sids, labels
 
 
