@@ -73,8 +73,11 @@ def _seen(now: float, price: float) -> list[dict[str, Any]]:
     ]
 
 
-def gateway(port: int, broken: Path) -> None:
-    """Answers /ping with 200, and with 503 while the file `broken` is there: now and then it breaks itself."""
+def gateway(port: Path, broken: Path) -> None:
+    """Answers /ping with 200, and with 503 while the file `broken` is there: now and then it breaks itself.
+
+    It takes any free port and writes it into the file `port`.
+    """
 
     class Ping(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -92,7 +95,11 @@ def gateway(port: int, broken: Path) -> None:
             _pause.wait(BREAKS_EVERY)
 
     threading.Thread(target=decay, daemon=True).start()
-    ThreadingHTTPServer(("127.0.0.1", port), Ping).serve_forever()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Ping)
+    written = port.with_suffix(".new")
+    written.write_text(str(server.server_address[1]))
+    written.rename(port)
+    server.serve_forever()
 
 
 def heal(broken: Path) -> None:
@@ -106,7 +113,7 @@ def main(words: list[str]) -> int:
         case ["bot", url]:
             bot(url)
         case ["gateway", port, broken]:
-            gateway(int(port), Path(broken))
+            gateway(Path(port), Path(broken))
         case ["heal", broken]:
             heal(Path(broken))
         case _:

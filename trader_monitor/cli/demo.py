@@ -13,13 +13,12 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -126,26 +125,23 @@ class Stage:
 
 
 class House:
-    """The processes of the demonstration, and the daemon's door."""
+    """The processes of the demonstration, and the daemon's door once it is open."""
 
-    def __init__(self, folder: Path, url: str, daemon: subprocess.Popen[bytes]) -> None:
+    def __init__(self, folder: Path, daemon: subprocess.Popen[bytes]) -> None:
         self.folder = folder
-        self.door = Door(url)
         self.daemon = daemon
         self.player = daemon
+        self.url = _awaited(self._page, "the daemon did not become ready", self.last_words)
+        self.door = Door(self.url)
 
-    def ready(self) -> None:
-        """Waits until the daemon is ready. Raises Failure with its last words where it is not in time."""
-        deadline = time.monotonic() + READY_SECONDS
-        while True:
-            try:
-                if self.door.ask("GET", "/ready").status == 200:
-                    return
-            except Failure:
-                pass  # not listening yet
-            if self.daemon.poll() is not None or time.monotonic() > deadline:
-                raise Failure(f"the daemon did not become ready: {self.last_words()}", Exit.UNREACHABLE)
-            _pause.wait(0.05)
+    def _page(self) -> str | None:
+        """The page's address out of the daemon's own log, once it is ready. Raises Failure when the daemon ended."""
+        for line in (self.folder / "daemon.log").read_text(errors="replace").split("\n")[:-1]:
+            if '"message":"ready"' in line:
+                return str(json.loads(line)["context"]["page"]).rstrip("/")
+        if self.daemon.poll() is not None:
+            raise Failure(f"the daemon ended: {self.last_words()}", Exit.UNREACHABLE)
+        return None
 
     def last_words(self) -> str:
         return _last_line(self.folder / "daemon.log") or "it said nothing"
@@ -158,20 +154,19 @@ def _house(stack: ExitStack, stage: Stage, args: argparse.Namespace) -> House:
         stage.say("folder", f"the store and the logs stay in {folder}", "quiet")
     else:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-    http, live, gateway = _free_ports(3)
-    url, broken = f"http://127.0.0.1:{http}", folder / "gateway.broken"
-    desk, receive = stack.enter_context(_desk(stage))
-    config = folder / "config.toml"
-    words = {"http": http, "live": live, "gateway": gateway, "desk": desk, "broken": broken, "python": sys.executable}
-    config.write_text(Template((RECORDINGS / "demo.toml").read_text(encoding="utf-8")).substitute(words))
-    config.chmod(0o600)
+    config, port, broken = (folder / name for name in ("config.toml", "gateway.port", "gateway.broken"))
 
     def act(log: str, *command: str) -> subprocess.Popen[bytes]:
         return stack.enter_context(_process(folder / log, [sys.executable, "-m", *command]))
 
-    act("gateway.log", "trader_monitor.cli.cast", "gateway", str(gateway), str(broken))
-    house = House(folder, url, act("daemon.log", "trader_monitor", "run", "--config", str(config)))
-    house.ready()
+    act("gateway.log", "trader_monitor.cli.cast", "gateway", str(port), str(broken))
+    gateway = _awaited(lambda: port.read_text() if port.exists() else None, "the gateway did not open")
+    desk, receive = stack.enter_context(_desk(stage))
+    words = {"gateway": gateway, "desk": desk, "broken": broken, "python": sys.executable}
+    config.write_text(Template((RECORDINGS / "demo.toml").read_text(encoding="utf-8")).substitute(words))
+    config.chmod(0o600)
+    house = House(folder, act("daemon.log", "trader_monitor", "run", "--config", str(config)))
+    url = house.url
     stage.say("page", f"the page is at {url}/ – open it and keep this terminal beside it", "strong", url=url)
     stage.say("watch", "equity and drawdown: a strategy of 2004 to 2013 trades again, years in minutes", "quiet")
     stage.say("watch", "night-owl: falls silent after 20 s, is missed within seconds, and comes back", "quiet")
@@ -238,12 +233,14 @@ def _desk(stage: Stage) -> Iterator[tuple[int, threading.Thread]]:
         server.server_close()
 
 
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(s.getsockname()[1]) for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
+def _awaited(look: Callable[[], str | None], what: str, why: Callable[[], str] = str) -> str:
+    """What `look` finds in the end. Raises Failure when it finds nothing in time."""
+    deadline = time.monotonic() + READY_SECONDS
+    while not (found := look()):
+        if time.monotonic() > deadline:
+            raise Failure(f"{what}: {why()}", Exit.UNREACHABLE)
+        _pause.wait(0.05)
+    return found
 
 
 def _last_line(log: Path) -> str:
