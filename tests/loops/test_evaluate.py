@@ -85,7 +85,7 @@ async def test_a_rule_that_fails_is_counted_and_named(tmp_path: Path) -> None:
         await until(
             lambda: house.meter("monitor_rule_failures_total", rule="r", cause="error") >= 1, within=module.LONGEST + 2
         )
-        assert house.meter("monitor_rules") == 1
+        assert (house.meter("monitor_rules"), house.meter("monitor_rules_failing")) == (1, 1)
 
 
 async def test_what_is_over_and_told_leaves_the_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

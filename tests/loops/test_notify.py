@@ -142,6 +142,18 @@ async def test_retry_after_is_honoured(tmp_path: Path) -> None:
         await until(lambda: line.heard)
 
 
+async def test_nobody_silences_us_for_a_year(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LONGEST", 4000.0)
+    clock = ManualClock()
+    line = failing(1, DeliveryError("status 429", retry_after=31_536_000.0))
+    async with open_house(tmp_path, [RULE], [line.table("desk")], clock) as house:
+        house.run(notify(house.env, "desk"))
+        await house.send({"a": 6})
+        await until(lambda: len(line.attempts) == 1)
+        await clock.advance(3601.0)
+        await until(lambda: line.heard)
+
+
 async def test_a_dead_channel_opens_its_breaker_and_one_trial_closes_it(tmp_path: Path) -> None:
     clock = ManualClock()
     alive = False

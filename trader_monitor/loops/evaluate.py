@@ -23,6 +23,8 @@ LONGEST = 5.0
 """Seconds between two looks at the latest: the watchdog wants to see progress, and a reload brings other rules."""
 SHORTEST = 0.01
 PRUNE_EVERY = 30.0
+FAILING_FOR = 60.0
+"""Seconds after its last failure for which a rule counts as failing."""
 
 log = structlog.get_logger(__name__)
 
@@ -35,8 +37,7 @@ async def evaluate(env: Env) -> None:
     while True:
         now = env.clock.now()
         wait = env.journal.judge.next_due(env.board, now) - now.mono
-        if wait > 0:
-            await first_of(wake.wait, partial(env.clock.sleep, min(max(wait, SHORTEST), LONGEST)))
+        await first_of(wake.wait, partial(env.clock.sleep, min(max(wait, SHORTEST), LONGEST)))
         await env.journal.tick()
         now = env.clock.now()
         if now.mono >= pruned + PRUNE_EVERY:
@@ -52,7 +53,10 @@ def _count(env: Env, counted: dict[tuple[str, str], int]) -> None:
     judge = env.journal.judge
     if not isinstance(judge, RuleSet):
         return
+    now = env.clock.now()
+    failing = {failure.rule for failure in judge.failures.values() if now.wall - failure.at < FAILING_FOR}
     env.meters.set("monitor_rules", float(len(judge.rules)))
+    env.meters.set("monitor_rules_failing", float(len(failing)))
     for key, failure in judge.failures.items():
         before = counted.get(key, 0)
         if failure.count < before:  # other rules after a reload count from nothing

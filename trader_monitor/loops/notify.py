@@ -68,6 +68,9 @@ class _Line:
         self._freed = anyio.Event()
 
     async def run(self) -> None:
+        for state in ("firing", "resolved"):
+            for outcome in ("delivered", "failed", "refused"):
+                self._count(state, outcome, 0.0)  # so that a rule sees the first one as an increase
         wake = self.env.journal.wake_on(AlertChanged)
         async with anyio.create_task_group() as group:
             try:
@@ -152,7 +155,7 @@ class _Line:
         self.breaker = breaker.succeed(self.breaker, ended, BREAKER, generation)
         self._troubles.pop(fingerprint, None)
         outcome = "refused" if failure else "delivered"
-        self._count(notice, outcome)
+        self._count(notice.state, outcome)
         if failure is not None:
             log.error(
                 "a notice was refused for good: nobody was told through this channel",
@@ -182,9 +185,9 @@ class _Line:
         delay = BACKOFF.delay(attempts, random.random())
         before = self.breaker.state
         self.breaker = breaker.fail(self.breaker, now, BREAKER, failure.retry_after, generation)
-        held = max(delay, failure.retry_after or 0.0)
+        held = max(delay, min(failure.retry_after or 0.0, BREAKER.longest))
         self._troubles[notice.alert.fingerprint] = _Trouble(notice.transition, attempts, now.mono + held)
-        self._count(notice, "failed")
+        self._count(notice.state, "failed")
         say = log.error if self.breaker.state == "open" and before != "open" else log.warning
         say(
             "a notice could not be delivered and stays due",
@@ -197,8 +200,8 @@ class _Line:
             reason=str(failure),
         )
 
-    def _count(self, notice: Notice, outcome: str) -> None:
-        self.env.meters.count("monitor_notices_total", channel=self.route.channel, state=notice.state, outcome=outcome)
+    def _count(self, state: str, outcome: str, by: float = 1.0) -> None:
+        self.env.meters.count("monitor_notices_total", by, channel=self.route.channel, state=state, outcome=outcome)
 
     def _show(self, due: int) -> None:
         self.env.meters.set("monitor_channel_due", float(due), channel=self.route.channel)

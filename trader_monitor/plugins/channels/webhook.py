@@ -192,7 +192,8 @@ async def _finish(response: aiohttp.ClientResponse) -> bytes:
 def _reason(error: Exception) -> str:
     """What went wrong, without the address."""
     cause = getattr(error, "os_error", error)
-    text = getattr(cause, "strerror", None) or getattr(error, "message", None)
+    certificate = getattr(error, "certificate_error", None)
+    text = getattr(cause, "strerror", None) or getattr(error, "message", None) or (certificate and str(certificate))
     return f"{type(error).__name__}: {text}" if isinstance(text, str) and text else type(error).__name__
 
 
