@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 import threading
 from collections.abc import AsyncIterator
@@ -289,6 +290,16 @@ async def test_threads_read_while_the_loop_writes_flushes_and_merges(journal: Jo
     assert not wrong, wrong[0]
     assert read > 10
     history.close()
+
+
+async def test_the_end_of_the_journal_closes_the_file_and_empties_the_log(tmp_path: Path) -> None:
+    journal = await opened(tmp_path / "store.db")
+    history = History(journal)
+    await record(journal, T0 + 1000, n1=1.0)
+    await snapshot(journal)
+    assert history.window(sid_of(history, 1), T0 - DAY_MS, T0 + 5000)[1].tolist() == [1.0]
+    await journal.close()
+    assert sorted(os.listdir(tmp_path)) == ["store.db", "store.db.lock"]
 
 
 async def test_the_cache_is_bounded(journal: Journal) -> None:

@@ -63,6 +63,7 @@ class History:
 
     def __init__(self, journal: Journal, *, cache: int = 12 << 20) -> None:
         self._journal = journal
+        journal.readers.append(self.close)
         self._bound = cache
         self._lock = threading.RLock()
         self._db: sqlite3.Connection | None = None

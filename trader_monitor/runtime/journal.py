@@ -86,6 +86,8 @@ class Journal:
         self.seq = replayed.seq
         self.losses = 0
         """Failed commits that the board has heard of; `Store.failures` is what the writer knows."""
+        self.readers: list[Callable[[], None]] = []
+        """What to call before the store is closed, for those who hold its file open."""
         self.degraded: str | None = None
         self.since_snapshot = replayed.facts
         self.sealed = replayed.sealed
@@ -113,10 +115,11 @@ class Journal:
             await self._record_own(facts)
             return Recorded(len(facts))
         if self.failing or self._stalled:
+            self.meters.count("monitor_events_refused_total", len(facts), reason="store")
             raise StoreUnavailable(self.degraded or "the store is failing", RETRY_LAST)
         if self._ahead_bytes > QUEUE_BYTES:
             self.meters.count("monitor_events_refused_total", len(facts), reason="queue")
-            raise StoreUnavailable("the journal's queue is full", 1.0)
+            raise StoreUnavailable("the journal's queue is full", RETRY_LAST)
         raws: list[bytes] = list(map(encode, facts))
         screening = self.board.ids.screen(facts, raws)
         if len(screening.fresh) < len(facts):
@@ -331,6 +334,8 @@ class Journal:
                 await snapshot(self)
             except (sqlite3.Error, OSError) as error:
                 log.warning("no snapshot at the end: the next start replays", reason=str(error))
+        for close in self.readers:
+            close()
         await self.store.close()
 
 
@@ -374,19 +379,13 @@ async def open_journal(
             f"the store was damaged and put aside as {store.quarantined}; "
             f"{salvaged.kept} rows were kept, {salvaged.lost} lost"
         )
-        await _settled(journal)
-    elif replayed.rebased:
-        await _settled(journal)
+    if trouble is None and (replayed.rebased or salvaged is not None):
+        journal.since_snapshot = 1 << 40  # what was rebased or salvaged has to be there at the next start
+        try:
+            await snapshot(journal)
+        except (sqlite3.Error, OSError) as error:
+            log.warning("no snapshot at the start: it is tried again", reason=_reason(error))
     return journal
-
-
-async def _settled(journal: Journal) -> None:
-    """What was rebased or salvaged to disk at once, so that the next start finds it."""
-    try:
-        await snapshot(journal)
-    except (sqlite3.Error, OSError) as error:
-        log.warning("no snapshot at the start: it is tried again", reason=_reason(error))
-        journal.since_snapshot = 1 << 40
 
 
 def _boot_id() -> str:

@@ -241,6 +241,8 @@ class Store:
             else:
                 _tell(group, self._transact(group))
         if self._db is not None:
+            with contextlib.suppress(sqlite3.Error):  # the log is replayed then
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             _abandon(self._db)
         os.close(self._lock)
         with contextlib.suppress(RuntimeError):
