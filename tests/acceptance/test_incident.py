@@ -19,6 +19,10 @@ severity = "critical"
 summary = "{labels.source} is {value:.1%} below its peak"
 """
 
+EVERYTHING = (Path(__file__).parent.parent.parent / "config.toml").read_text()
+EVERYTHING = EVERYTHING[EVERYTHING.index("# --- collectors") :]
+"""What the shipped configuration collects, judges and tells."""
+
 
 def hook(url: str) -> str:
     return f'\n[channels.slack]\ntype = "webhook"\nurl = "{url}"\n'
@@ -150,3 +154,10 @@ async def test_a_second_daemon_on_the_same_store_and_a_taken_port_are_refused(tm
             assert process.returncode not in (0, None)
             assert word in out.decode()
             assert "Traceback" not in out.decode()
+
+
+async def test_a_first_start_costs_no_child_its_life(tmp_path: Path) -> None:
+    async with daemon(tmp_path, EVERYTHING) as house:
+        await house.until("count(host_boot_time_seconds)", lambda n: n == 1)
+        assert [child for child in (await house.get("/v1/status"))["children"] if child["restarts"]] == []
+        assert [record for record in house.records() if record["level"] in ("warning", "error", "critical")] == []

@@ -34,6 +34,7 @@ __all__ = [
 
 _MAX_TOUCHED_TIMES = 1000
 _MAX_SELECTIONS = 4096
+_MAX_SELECTED = 2_000_000
 
 
 class Metadata(NamedTuple):
@@ -49,6 +50,17 @@ class Touched(NamedTuple):
 
     sids: frozenset[int]
     times_ms: tuple[int, ...]
+
+
+class _Wanted(NamedTuple):
+    """Series that are to be kept for longer than others."""
+
+    tests: tuple[tuple[str, Callable[[str], bool]], ...]
+    window_ms: int
+
+    def covers(self, labels: Labels) -> bool:
+        values = dict(labels)
+        return all(test(values.get(name, "")) for name, test in self.tests)
 
 
 class SeriesStore:
@@ -72,7 +84,7 @@ class SeriesStore:
         self.last_v: Floats = np.full(64, np.nan)
         self._bounds = Bounds(head)
         self._longer: dict[int, Bounds] = {}
-        self._wanted: list[tuple[tuple[tuple[str, Callable[[str], bool]], ...], int]] = []
+        self._wanted: dict[tuple[Matcher, ...], _Wanted] = {}
         self._ids: dict[Labels, int] = {}
         self._labels: list[Labels | None] = []
         self._heads: list[Head | None] = []
@@ -105,7 +117,9 @@ class SeriesStore:
         self._heads.append(Head(min(8, self._bounds.room)))
         self._labels.append(clean)
         self._ids[clean] = sid
-        self._lengthen(sid, clean)
+        for wanted in self._wanted.values():
+            if wanted.covers(clean):
+                self._lengthen(sid, wanted)
         self._by_name.setdefault(_name(clean), []).append(sid)
         self.generation += 1
         return sid
@@ -150,22 +164,19 @@ class SeriesStore:
     def keep(self, matchers: tuple[Matcher, ...], window_ms: int) -> None:
         """Keeps the last `window_ms` of the series that match in memory (up to 65,536 samples of each).
 
-        For rules that look further back than a head reaches.
+        For rules that look further back than a head reaches. Saying it again changes nothing.
         """
-        tests = tuple((m.name, m.predicate()) for m in matchers)
-        self._wanted.append((tests, window_ms))
-        for labels, sid in tuple(self._ids.items()):
-            self._lengthen(sid, labels)
-
-    def _lengthen(self, sid: int, labels: Labels) -> None:
-        if not self._wanted:
+        known = self._wanted.get(matchers)
+        if known is not None and known.window_ms >= window_ms:
             return
-        values = dict(labels)
-        for tests, window_ms in self._wanted:
-            if window_ms > self._longer.get(sid, self._bounds).window_ms and all(
-                test(values.get(name, "")) for name, test in tests
-            ):
-                self._longer[sid] = self._bounds._replace(window_ms=window_ms)
+        tests = tuple((m.name, m.predicate()) for m in matchers)
+        wanted = self._wanted[matchers] = _Wanted(tests, window_ms)
+        for sid in self.select(matchers).tolist():
+            self._lengthen(sid, wanted)
+
+    def _lengthen(self, sid: int, wanted: _Wanted) -> None:
+        if wanted.window_ms > self._longer.get(sid, self._bounds).window_ms:
+            self._longer[sid] = self._bounds._replace(window_ms=wanted.window_ms)
 
     # --- writing ----------------------------------------------------------------------------------------
 
@@ -296,7 +307,7 @@ class SeriesStore:
 
     def head(self, sid: int) -> tuple[Times, Floats]:
         """All samples in memory, ascending: a view that later ones do not disturb, not to be written to."""
-        head = self._heads[sid]
+        head = self._heads[sid] if sid >= 0 else None
         if head is None:
             return _EMPTY_T, _EMPTY_V
         end = head.end
@@ -329,7 +340,8 @@ class SeriesStore:
         """See `Source.select`. Remembered, and only series that appeared since are looked at again."""
         selection = self._selections.get(matchers)
         if selection is None:
-            if len(self._selections) >= _MAX_SELECTIONS:
+            held = tuple(self._selections.values())
+            if len(held) >= _MAX_SELECTIONS or sum(one.size for one in held) > _MAX_SELECTED:
                 self._selections.clear()
             selection = self._selections[matchers] = _Selection(matchers)
         return selection.refreshed(self._by_name, self._labels)
@@ -353,6 +365,10 @@ class _Selection:
         self._exact = exact[0] if exact else None
         self._checks: list[tuple[str, Callable[[str], bool]]] = [(m.name, m.predicate()) for m in matchers]
         self._known: tuple[int, Times] = (0, _EMPTY_T)
+
+    @property
+    def size(self) -> int:
+        return len(self._known[1])
 
     def refreshed(self, by_name: dict[str, list[int]], labels: list[Labels | None]) -> Times:
         """Replaces what is known in one go, so that two threads can only do the same work twice."""
