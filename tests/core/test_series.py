@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -82,14 +83,17 @@ def test_unflushed_samples_are_kept_four_times_as_long_and_then_counted_as_lost(
 
 def test_a_series_that_is_to_reach_further_back_does() -> None:
     store = SeriesStore(head=8)
-    store.keep((Matcher("__name__", "=", "long"),), 50)
-    long, short = store.intern(labels("long")), store.intern(labels("short"))
+    long = store.intern(labels("long"))
+    for window_ms in (50, 10, 50):
+        store.keep((Matcher("__name__", "=~", "long.*"),), window_ms)
+    longer, short = store.intern(labels("longer")), store.intern(labels("short"))
     for t in range(500):
-        for sid in (long, short):
+        for sid in (long, longer, short):
             store.append(sid, t, float(t))
             store.mark_flushed(sid, t)
-    assert store.head(long)[0][0] <= 450
-    assert len(store.head(long)[0]) < 200
+    for sid in (long, longer):
+        assert store.head(sid)[0][0] <= 450
+        assert len(store.head(sid)[0]) < 200
     assert len(store.head(short)[0]) <= 10
 
 
@@ -139,6 +143,67 @@ def test_of_very_many_touched_times_the_newest_thousand_are_told() -> None:
     for t in range(9000):
         store.append(sid, t, 0.0)
     assert store.take_touched().times_ms == tuple(range(8000, 9000))
+
+
+def test_samples_of_history_go_back_as_far_as_is_wanted() -> None:
+    store = SeriesStore(head=8)
+    short, long = store.intern(labels("short")), store.intern(labels("long"))
+    store.keep((Matcher("__name__", "=", "long"),), 50)
+    times = np.arange(100)
+    for sid in (short, long):
+        store.load(sid, times, times.astype(float))
+        store.load(sid, times, times.astype(float))
+    assert store.head(short)[0].tolist() == list(range(92, 100))
+    assert store.head(long)[0].tolist() == list(range(49, 100))
+    assert store.last_t[long] == 99
+
+
+def test_what_is_remembered_of_selections_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trader_monitor.core.series._MAX_SELECTED", 10)
+    store = SeriesStore()
+    sids = [store.intern(labels("a", i=str(i))) for i in range(8)]
+    for number in range(20):
+        assert store.select((Matcher("i", "!=", f"x{number}"),)).tolist() == sids
+    assert sum(one.size for one in store._selections.values()) <= 24
+
+
+def test_a_forgotten_series_answers_nothing() -> None:
+    store = SeriesStore()
+    sid = store.intern(labels("a"))
+    store.append(sid, 1, 1.0)
+    store.forget([sid, sid])
+    assert store.labels_of(sid) == ()
+    assert store.find(labels("a")) == -1
+    assert not store.append(sid, 2, 1.0)
+    store.load(sid, np.array([1]), np.array([1.0]))
+    store.mark_flushed(sid, 1)
+    for t, v in (store.head(sid), store.unflushed(sid), store.window(sid, 0, 10)):
+        assert len(t) == len(v) == 0
+    assert len(store) == 0
+    assert store.sids() == []
+
+
+def test_what_there_is_can_be_listed() -> None:
+    store = SeriesStore()
+    store.intern(labels("a", job="x"))
+    store.intern(labels("b", job="w", zone="z"))
+    store.describe("a", "gauge", "An a.", "s")
+    assert store.label_names() == ["__name__", "job", "zone"]
+    assert store.label_values("job") == ["w", "x"]
+    assert store.metadata["a"] == ("gauge", "An a.", "s")
+
+
+def test_an_earlier_value_can_be_set_right() -> None:
+    store = SeriesStore()
+    sid = store.intern(labels("a"))
+    for t in (10, 20, 30):
+        store.append(sid, t, float(t))
+    store.mark_flushed(sid, 20)
+    assert store.append(sid, 10, 1.0)
+    assert store.append(sid, 15, 1.5)
+    assert store.late == 2, "both lie behind what is on disk"
+    assert store.head(sid)[1].tolist() == [1.0, 1.5, 20.0, 30.0]
+    assert store.unflushed(sid)[0].tolist() == [30]
 
 
 def test_a_view_is_not_disturbed_by_what_comes_later() -> None:

@@ -9,7 +9,7 @@ Time is int64 milliseconds, UTC. Values are float64 and may be NaN, infinite or 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from trader_monitor.core.facts import Labels
 from trader_monitor.core.head import Bounds, Head
 from trader_monitor.core.matcher import Matcher
 from trader_monitor.core.samples import NEVER, STALE, Floats, Source, Times, is_stale, stale_mask
+from trader_monitor.core.selection import Selection, Wanted
 
 __all__ = [
     "NEVER",
@@ -52,17 +53,6 @@ class Touched(NamedTuple):
     times_ms: tuple[int, ...]
 
 
-class _Wanted(NamedTuple):
-    """Series that are to be kept for longer than others."""
-
-    tests: tuple[tuple[str, Callable[[str], bool]], ...]
-    window_ms: int
-
-    def covers(self, labels: Labels) -> bool:
-        values = dict(labels)
-        return all(test(values.get(name, "")) for name, test in self.tests)
-
-
 class SeriesStore:
     """All series of one board. A series' id never changes and is never given to another.
 
@@ -84,12 +74,12 @@ class SeriesStore:
         self.last_v: Floats = np.full(64, np.nan)
         self._bounds = Bounds(head)
         self._longer: dict[int, Bounds] = {}
-        self._wanted: dict[tuple[Matcher, ...], _Wanted] = {}
+        self._wanted: dict[tuple[Matcher, ...], Wanted] = {}
         self._ids: dict[Labels, int] = {}
         self._labels: list[Labels | None] = []
         self._heads: list[Head | None] = []
         self._by_name: dict[str, list[int]] = {}
-        self._selections: dict[tuple[Matcher, ...], _Selection] = {}
+        self._selections: dict[tuple[Matcher, ...], Selection] = {}
         self._touched: set[int] = set()
         self._touched_times: set[int] = set()
 
@@ -170,11 +160,11 @@ class SeriesStore:
         if known is not None and known.window_ms >= window_ms:
             return
         tests = tuple((m.name, m.predicate()) for m in matchers)
-        wanted = self._wanted[matchers] = _Wanted(tests, window_ms)
+        wanted = self._wanted[matchers] = Wanted(tests, window_ms)
         for sid in self.select(matchers).tolist():
             self._lengthen(sid, wanted)
 
-    def _lengthen(self, sid: int, wanted: _Wanted) -> None:
+    def _lengthen(self, sid: int, wanted: Wanted) -> None:
         if wanted.window_ms > self._longer.get(sid, self._bounds).window_ms:
             self._longer[sid] = self._bounds._replace(window_ms=wanted.window_ms)
 
@@ -227,7 +217,7 @@ class SeriesStore:
         first = int(head.t[0]) if head.end else NEVER
         older = int(np.searchsorted(t, first)) if head.end else len(t)
         bounds = self._longer.get(sid, self._bounds)
-        start = max(0, older - bounds.samples)
+        start = max(0, older - max(bounds.samples - head.end, 0))
         if bounds.window_ms and older:
             newest = head.newest if head.end else int(t[older - 1])
             start = min(start, int(np.searchsorted(t, newest - bounds.window_ms)))
@@ -343,7 +333,7 @@ class SeriesStore:
             held = tuple(self._selections.values())
             if len(held) >= _MAX_SELECTIONS or sum(one.size for one in held) > _MAX_SELECTED:
                 self._selections.clear()
-            selection = self._selections[matchers] = _Selection(matchers)
+            selection = self._selections[matchers] = Selection(matchers)
         return selection.refreshed(self._by_name, self._labels)
 
     def label_names(self) -> list[str]:
@@ -353,41 +343,6 @@ class SeriesStore:
     def label_values(self, name: str) -> list[str]:
         """Every value of one label, sorted."""
         return sorted({value for labels in tuple(self._ids) for key, value in labels if key == name})
-
-
-class _Selection:
-    """The answer to one selector, extended as series appear."""
-
-    __slots__ = ("_checks", "_exact", "_known")
-
-    def __init__(self, matchers: tuple[Matcher, ...]) -> None:
-        exact = [m.value for m in matchers if m.name == "__name__" and m.op == "=" and m.value]
-        self._exact = exact[0] if exact else None
-        self._checks: list[tuple[str, Callable[[str], bool]]] = [(m.name, m.predicate()) for m in matchers]
-        self._known: tuple[int, Times] = (0, _EMPTY_T)
-
-    @property
-    def size(self) -> int:
-        return len(self._known[1])
-
-    def refreshed(self, by_name: dict[str, list[int]], labels: list[Labels | None]) -> Times:
-        """Replaces what is known in one go, so that two threads can only do the same work twice."""
-        seen, sids = self._known
-        total = len(labels) if self._exact is None else len(by_name.get(self._exact, ()))
-        if seen == total:
-            return sids
-        candidates = range(seen, total) if self._exact is None else by_name[self._exact][seen:total]
-        fresh = [sid for sid in candidates if self._matches(labels[sid])]
-        if fresh:
-            sids = np.concatenate([sids, np.array(fresh, np.int64)])
-        self._known = (total, sids)
-        return sids
-
-    def _matches(self, labels: Labels | None) -> bool:
-        if labels is None:
-            return False
-        values = dict(labels)
-        return all(check(values.get(name, "")) for name, check in self._checks)
 
 
 def _name(labels: Labels) -> str:
