@@ -7,11 +7,14 @@ import hashlib
 import hmac
 import json
 import socket
+import ssl
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.utils import formatdate
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -525,3 +528,47 @@ def test_the_channels_are_registered_with_a_help_line() -> None:
 def test_a_reminder_has_a_key_of_its_own() -> None:
     sent = NoticeSent(at=5.0, channel="desk", fingerprint="f", transition=2, state="firing", outcome="delivered")
     assert notice(repeats=sent).key != notice().key
+
+
+async def test_a_resolver_that_hangs_counts_against_the_deadline(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "DEADLINE", 0.2)
+    answered = threading.Event()
+
+    def resolve(*_: Any, **__: Any) -> Any:
+        answered.wait(5)
+        raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    table = ChannelTable(name="d", plugin=plugin("webhook"), options=WebhookOptions(url="http://slow.invalid/"))
+    began = time.monotonic()
+    with pytest.raises(DeliveryError, match="no answer within"):
+        await delivery.deliver(house, table, notice())
+    assert time.monotonic() - began < 1
+    answered.set()
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_not_trusted(
+    house: Any, tmp_path: Path, need: Callable[..., str]
+) -> None:
+    command = (need("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "1")
+    made = await asyncio.create_subprocess_exec(
+        *command, "-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "cert"), stderr=asyncio.subprocess.DEVNULL
+    )
+    assert await made.wait() == 0
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert", tmp_path / "key")
+    heard: list[bytes] = []
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.read(1))
+        writer.close()
+
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # the server's side of the broken handshake
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=context)
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/s3cr3t"
+    async with server:
+        with pytest.raises(DeliveryError, match="certificate verify failed") as caught:
+            await webhook(WebhookOptions(url=url), house, notice())
+    assert not caught.value.permanent, "certificates are renewed"
+    assert "s3cr3t" not in str(caught.value)
+    assert not heard
