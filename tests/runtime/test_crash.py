@@ -102,9 +102,9 @@ async def test_killed_at_random(tmp_path: Path, seed: int) -> None:
         "fdatasync:error=EIO:when=14..17",
         "fdatasync:error=EIO:when=14+13",
         "pwrite64:error=ENOSPC:when=44..46",
-        "pwrite64:error=ENOSPC:when=80..86",
+        "pwrite64:error=ENOSPC:when=80..83",
         "pwrite64:error=EIO:when=84",
-        "pwrite64:error=ENOSPC:when=90+37",
+        "pwrite64:error=ENOSPC:when=90+47",
     ],
 )
 async def test_a_disk_that_fails_for_a_while(tmp_path: Path, need: Callable[..., str], fault: str) -> None:

@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from trader_monitor.core.facts import Event, Prediction, Sample
+from trader_monitor.core.facts import EVENT_TYPES, Event, Prediction, Sample
 
 __all__ = ["Ids", "Screening", "digest"]
 
@@ -27,6 +27,10 @@ Hashes: TypeAlias = NDArray[np.uint64]
 
 _CANONICAL = msgspec.msgpack.Encoder(order="deterministic")
 _FLOAT64 = 0xCB
+_AT = {kind: len(str(kind.__struct_config__.tag)) + 12 for kind in EVENT_TYPES}
+"""Where the bytes of `at` begin: behind the map's head (3), "type" (5), the tag (1 + its length) and "at" (3)."""
+_UNORDERED = frozenset((Prediction, Sample))
+"""Types with dictionaries, whose order means nothing."""
 _SEGMENTS = 16
 _RECENT = 4096
 
@@ -55,11 +59,11 @@ class _Dump(msgspec.Struct, array_like=True):
 
 def digest(event: Event, raw: bytes) -> tuple[bytes, bytes]:
     """The hashes of (source and id) and of the body; `raw` is the event in msgspec's MessagePack."""
-    source = getattr(event, "source", None) or ""
+    source = event.source or ""  # type: ignore[attr-defined]  # every event has one, most must
     key = blake2b(f"{len(source)}:{source}{event.id}".encode("utf-8", "surrogatepass"), digest_size=8)
-    tag = str(type(event).__struct_config__.tag)
-    at = len(tag) + 12  # behind: map header (3 bytes), "type" (5), the tag (1 + n), "at" (3)
-    if event.context is not None or raw[at] != _FLOAT64 or isinstance(event, Prediction | Sample):
+    kind = type(event)
+    at = _AT[kind]
+    if event.context is not None or raw[at] != _FLOAT64 or kind in _UNORDERED:
         raw = _CANONICAL.encode(msgspec.structs.replace(event, at=0.0, context=None))
     return key.digest(), blake2b(raw[:at] + raw[at + 9 :], digest_size=8).digest()
 
