@@ -12,9 +12,12 @@ import pytest
 
 from trader_monitor.config.tables import Store as StoreTable
 from trader_monitor.core.facts import Now, Samples, Trade
+from trader_monitor.core.matcher import Matcher
+from trader_monitor.core.series import STALE
 from trader_monitor.loops import retain as retain_module
-from trader_monitor.loops.retain import expire, house_keeping, merge_all, retain
+from trader_monitor.loops.retain import expire, forget_silent, house_keeping, merge_all, retain
 from trader_monitor.runtime.clock import ManualClock
+from trader_monitor.runtime.history import History
 from trader_monitor.runtime.journal import Journal, open_journal
 from trader_monitor.runtime.meters import Meters
 from trader_monitor.runtime.progress import Progress
@@ -144,6 +147,29 @@ async def test_each_tier_goes_after_its_own_retention(world: World) -> None:
     assert await tiers_after(TABLE.raw + DAY) == [60, 900]
     assert await tiers_after(TABLE.minute + DAY) == [900]
     assert await tiers_after(TABLE.quarter + DAY) == []
+
+
+async def test_memory_forgets_what_ended_or_fell_silent_and_the_disk_does_not(world: World) -> None:
+    start = world.clock.now().wall
+    series = world.journal.board.series
+    await world.sample()
+    ended = series.intern((("__name__", "ended"),))
+    series.append(ended, int(start * 1000), STALE)
+    silent = series.find((("__name__", "load"),))
+
+    async def forgotten_after(seconds: float) -> set[int]:
+        await forget_silent(world.journal, Now(start + seconds, 0.0))
+        return {sid for sid in (ended, silent) if not series.labels_of(sid)}
+
+    assert await forgotten_after(2 * DAY) == set(), "not before they are on disk"
+    await snapshot(world.journal)
+    assert await forgotten_after(HOUR - 60) == set()
+    assert await forgotten_after(HOUR + 60) == {ended}
+    assert await forgotten_after(DAY - 60) == {ended}
+    assert await forgotten_after(DAY + 60) == {ended, silent}
+    history = History(world.journal)
+    (sid,) = history.select((Matcher("__name__", "=", "load"),))
+    assert history.window(int(sid), 0, int(start * 1000) + 1)[1].tolist() == [1.0]
 
 
 async def test_space_goes_back_to_the_disk(world: World) -> None:

@@ -12,8 +12,10 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 import structlog
 
+from trader_monitor.core.series import NEVER, stale_mask
 from trader_monitor.runtime.gauges import measure
 from trader_monitor.runtime.rows import Damaged
 from trader_monitor.runtime.snapshot import snapshot
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from trader_monitor.runtime.env import Env
     from trader_monitor.runtime.journal import Journal
 
-__all__ = ["expire", "house_keeping", "merge_all", "retain"]
+__all__ = ["expire", "forget_silent", "house_keeping", "merge_all", "retain"]
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +46,8 @@ EVERY = 1.0
 SNAPSHOT_EVERY = 300.0
 SNAPSHOT_FACTS = 50_000
 HOUSE_EVERY = 60.0
-_PIECE = 200
+ENDED_MS, SILENT_MS = 3_600_000, 86_400_000
+_PIECE, _SLICE = 200, 20
 
 
 async def retain(env: Env) -> None:
@@ -64,6 +67,7 @@ async def retain(env: Env) -> None:
                 house_at = now.mono + HOUSE_EVERY
                 await merge_all(journal, now)
                 await expire(journal, env.config().store, now)
+                await forget_silent(journal, now)
                 await house_keeping(journal)
         except (sqlite3.Error, OSError, Damaged) as error:
             env.meters.count("monitor_retain_failures_total")
@@ -130,6 +134,26 @@ async def _delete(journal: Journal, table: str, where: str, values: tuple[float,
             journal.history_revision += 1
         if piece < _PIECE:
             return gone
+
+
+async def forget_silent(journal: Journal, now: Now) -> int:
+    """Takes series out of memory that ended an hour ago or are silent for a day; the history keeps them.
+
+    Returns how many. A few at a time: room for new ones is needed sometime, not at once.
+    """
+    series = journal.board.series
+    wall = int(now.wall * 1000)
+    sids = np.array(series.sids(), np.int64)
+    newest = series.last_t[sids]
+    ended = stale_mask(series.last_v[sids]) & (newest < wall - ENDED_MS)
+    gone = sids[(newest > NEVER) & (ended | (newest < wall - SILENT_MS))].tolist()
+    forgotten = 0
+    for start in range(0, min(len(gone), _PIECE), _SLICE):
+        flushed = [sid for sid in gone[start : start + _SLICE] if not len(series.unflushed(sid)[0])]
+        series.forget(flushed)
+        forgotten += len(flushed)
+        await asyncio.sleep(0)
+    return forgotten
 
 
 async def house_keeping(journal: Journal) -> None:
