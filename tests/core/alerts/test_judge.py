@@ -283,7 +283,12 @@ def test_only_the_rules_that_a_sample_touches_are_judged(monkeypatch: pytest.Mon
     judged: list[str] = []
     plan = type(stage.judge.rules[0].condition)
     real: Any = plan.evaluate
-    monkeypatch.setattr(plan, "evaluate", lambda self, *a, **k: (judged.append(self.text), real(self, *a, **k))[1])
+
+    def evaluate(self: Any, *args: Any, **kwargs: Any) -> Any:
+        judged.append(self.text)
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(plan, "evaluate", evaluate)
     stage.send({"a{x=7}": 6})
     assert judged == ['a{x="7"} > 5']
 
