@@ -105,7 +105,7 @@ def test_the_risk_of_backtracking(pattern: str, wanted: int) -> None:
 
 
 ATOMS = st.sampled_from(
-    ["a", "b", "[ab]", "[^a]", ".", r"\w", r"\d", r"\b", "^", "$", "(?i:A)", "x{0,2}", "é", "[a-c]"]
+    ["a", "b", "[ab]", "[^a]", "[^ab]", ".", r"\w", r"\d", r"\b", "^", "$", "(?i:A)", "x{0,2}", "é", "[a-c]"]
 )
 PATTERNS = st.recursive(
     ATOMS,
@@ -123,3 +123,26 @@ def test_the_automaton_agrees_with_re(pattern: str, text: str) -> None:
     expected = re.compile(pattern, re.DOTALL | re.ASCII).fullmatch(text) is not None
     assert Automaton(parse_pattern(pattern)).matches(text) is expected
     assert compile_pattern(pattern).matches(text) is expected
+
+
+def test_word_boundaries_within_a_text() -> None:
+    automaton = Automaton(parse_pattern(r"(a\Bb|c\b-)*"))
+    assert automaton.matches("abc-ab")
+    assert not automaton.matches("c-b")
+
+
+def test_an_automaton_that_would_be_too_large_is_refused() -> None:
+    with pytest.raises(ValueError, match="too large"):
+        compile_pattern("((((a{50}){50}){50})+)+")
+
+
+def test_what_an_automaton_cannot_do_is_refused() -> None:
+    for pattern in (r"(a)\1", "(?=a)b"):
+        with pytest.raises(ValueError, match="not supported"):
+            Automaton(parse_pattern(pattern))
+
+
+def test_what_an_automaton_remembers_is_bounded() -> None:
+    automaton = Automaton(parse_pattern("(.*)*x"))
+    assert automaton.matches("".join(map(chr, range(32, 20_000))) + "x")
+    assert len(automaton._steps) <= 4096

@@ -30,9 +30,7 @@ def _plain(text: str) -> str:
     point = len(whole) + int(exponent)
     if point <= 0:
         return f"{sign}0.{'0' * -point}{digits}"
-    if point >= len(digits):
-        return sign + digits + "0" * (point - len(digits))
-    return f"{sign}{digits[:point]}.{digits[point:]}"
+    return sign + digits + "0" * (point - len(digits))  # an exponent is written from 1e16 on: all digits are whole
 
 
 def parsed(text: str) -> float:
