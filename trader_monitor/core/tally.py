@@ -277,10 +277,11 @@ class Tally:
         return cell
 
     def settle(self) -> None:
-        """Writes what changed in this step."""
-        pending, self.pending = self.pending, []
-        for thing in pending:
-            thing.settle()
+        """Writes what changed in this step, and what that changes."""
+        while self.pending:
+            pending, self.pending = self.pending, []
+            for thing in pending:
+                thing.settle()
 
     def refresh(self, now_ms: int) -> None:
         """Writes standing values again that have not changed for a while; a slice of them at a time."""

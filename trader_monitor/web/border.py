@@ -14,10 +14,10 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import astuple
 
-from trader_monitor.core.facts import EVENT_TYPES, Event, Prediction, Sample
+from trader_monitor.core.facts import EVENT_TYPES, Event, Prediction, Sample, Trade
 from trader_monitor.web.explain import duplicate_key, event_from, explain, timed
-from trader_monitor.web.fields import Fault, Window, faults
-from trader_monitor.web.packed import Malformed, pieces
+from trader_monitor.web.fields import Fault, Window, faults, plain, sound
+from trader_monitor.web.packed import Malformed, array_of, map_size, pieces
 
 __all__ = [
     "MAX_EVENT",
@@ -41,6 +41,9 @@ MAX_EVENTS = 10_000
 MAX_LISTED = 100
 """Errors that an answer lists."""
 
+Piece: TypeAlias = tuple[bytes, list[Fault] | None]
+"""An event's bytes and what a scan found in them; None where they were not scanned."""
+
 Format: TypeAlias = Literal["json", "ndjson", "msgpack"]
 
 _EVENT: Any = Union[EVENT_TYPES]  # noqa: UP007 - a tuple of types is unpacked
@@ -48,8 +51,10 @@ _FROM_JSON = msgspec.json.Decoder(_EVENT)
 _FROM_MSGPACK = msgspec.msgpack.Decoder(_EVENT)
 _ANYTHING = msgspec.msgpack.Decoder()
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
+_PACKED_ARRAY = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _SPACED_COLON = re.compile(rb'"[ \t\r\n]+:')
 _KEYS = {kind: len(kind.__struct_fields__) + 1 for kind in EVENT_TYPES}
+_NESTING = (Sample, Prediction)
 _REFUSED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError)
 
 
@@ -99,14 +104,16 @@ class Border:
                 if twice is not None:
                     self._refuse(number, [twice])
                     continue
-            found = faults(result, window)
-            if found:
-                self._refuse(number, found)
-                continue
+            is_plain = plain(line)
+            if not (is_plain and type(result) is Trade and sound(result, window)):
+                found = faults(result, window, is_plain=is_plain)
+                if found:
+                    self._refuse(number, found)
+                    continue
             facts.append(result)
             lines.append(number)
 
-    def take_packed(self, numbered: Iterable[tuple[int, tuple[bytes, list[Fault]]]]) -> bool:
+    def take_packed(self, numbered: Iterable[tuple[int, Piece]]) -> bool:
         """Takes events in MessagePack; whether there were any. What cannot be read is the last error."""
         before = self._pieces
         try:
@@ -118,17 +125,14 @@ class Border:
             return False
         return self._pieces > before
 
-    def _take_piece(self, number: int, piece: bytes, found: list[Fault]) -> None:
-        if len(piece) > MAX_EVENT:
-            found = [_too_large(piece)]
-        if found:
-            self._refuse(number, found)
-            return
+    def _take_piece(self, number: int, piece: bytes, found: list[Fault] | None) -> None:
         result: Event | list[Fault]
-        try:
-            result = _FROM_MSGPACK.decode(piece)
-        except _REFUSED:
-            result = _explain_packed(piece)
+        if len(piece) > MAX_EVENT:
+            result = [_too_large(piece)]
+        elif found:
+            result = found
+        else:
+            result = _unpacked(piece, scanned=found is not None)
         if not isinstance(result, list):
             result = faults(result, self.window) or result
         if isinstance(result, list):
@@ -168,8 +172,22 @@ def numbered_items(body: bytes) -> list[tuple[int, bytes]]:
     return list(enumerate(items, 1))
 
 
-def numbered_pieces(body: bytes) -> Iterator[tuple[int, tuple[bytes, list[Fault]]]]:
-    """MessagePack's events, found as they are asked for. Raises TooMany, and Malformed."""
+def numbered_pieces(body: bytes) -> Iterator[tuple[int, Piece]]:
+    """MessagePack's events, found as they are asked for. Raises TooMany, and Malformed.
+
+    Those of an array are cut apart in one go, without a look inside; others are scanned one after the other.
+    """
+    array = array_of(body)
+    if array is not None and array.promised > MAX_EVENTS:
+        raise TooMany
+    if array is not None:
+        try:
+            items = _PACKED_ARRAY.decode(body)
+        except _REFUSED:
+            pass  # the scan says where it is wrong
+        else:
+            yield from ((number, (bytes(item), None)) for number, item in enumerate(items, 1))
+            return
     for number, piece in enumerate(pieces(body), 1):
         if number > MAX_EVENTS:
             raise TooMany
@@ -178,14 +196,15 @@ def numbered_pieces(body: bytes) -> Iterator[tuple[int, tuple[bytes, list[Fault]
 
 def _keys(event: Event) -> int:
     """How many keys the event has if no field was written as null."""
-    values = astuple(event)
-    keys = _KEYS[type(event)] - values.count(None)
+    kind = type(event)
+    keys: int = _KEYS[kind] - astuple(event).count(None)
     if event.context is not None:
         keys += len(event.context)
-    if isinstance(event, Sample):
-        keys += len(event.labels) or -1
-    elif isinstance(event, Prediction) and event.features is not None:
-        keys += len(event.features)
+    if kind in _NESTING:
+        if isinstance(event, Sample):
+            keys += len(event.labels) or -1
+        elif isinstance(event, Prediction) and event.features is not None:
+            keys += len(event.features)
     return keys
 
 
@@ -194,6 +213,26 @@ def _repeated(line: bytes, event: Event) -> Fault | None:
     if line.count(b'":') == _keys(event) and not _SPACED_COLON.search(line):
         return None
     return duplicate_key(line)
+
+
+def _unpacked(piece: bytes, *, scanned: bool) -> Event | list[Fault]:
+    """One event. Its map says how many entries it has: as many as it has keys, unless one comes twice."""
+    try:
+        event: Event = _FROM_MSGPACK.decode(piece)
+    except _REFUSED:
+        event_or_faults: Event | list[Fault] | None = None
+    else:
+        if scanned or (event.context is None and type(event) not in _NESTING and map_size(piece) == _keys(event)):
+            return event
+        event_or_faults = event
+    if not scanned:
+        try:
+            for _, found in pieces(piece):
+                if found:
+                    return found
+        except Malformed as error:
+            return [Fault("$", f"expected MessagePack: {error}")]
+    return _explain_packed(piece) if event_or_faults is None else event_or_faults
 
 
 def _explain_packed(piece: bytes) -> Event | list[Fault]:

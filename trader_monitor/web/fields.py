@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from trader_monitor.core import facts
 
-__all__ = ["MAX_LABELS", "MAX_LABEL_VALUE", "MAX_NAME", "Fault", "Window", "faults", "time_fault"]
+__all__ = ["MAX_LABELS", "MAX_LABEL_VALUE", "MAX_NAME", "Fault", "Window", "faults", "plain", "sound", "time_fault"]
 
 MAX_NAME = 512
 """Characters of a name: a source, a symbol, an endpoint …"""
@@ -109,7 +109,7 @@ def _moment(field: str) -> _Rule:
 
 
 _INFINITY = float("inf")
-_RULES: dict[type, tuple[_Rule, ...]] = {
+_OF_TYPE: dict[type, tuple[_Rule, ...]] = {
     facts.Trade: (
         *map(_name, ("source", "symbol", "exchange", "account", "strategy", "order_id", "currency")),
         *map(_positive, ("quantity",)),
@@ -175,16 +175,41 @@ _RULES: dict[type, tuple[_Rule, ...]] = {
     ),
 }
 
+_RULES = {kind: (_name("id"), *rules) for kind, rules in _OF_TYPE.items()}
+_SIGNS = {
+    kind: tuple(
+        rule for rule in rules if rule.wanted.startswith(("a positive", "a number of", "a ratio", "an HTTP", "a time"))
+    )
+    for kind, rules in _OF_TYPE.items()
+}
 
-def faults(fact: facts.Event, window: Window) -> list[Fault]:
-    """All that is wrong with an event whose types are right; mostly nothing."""
+
+def plain(line: bytes) -> bool:
+    """Whether a line of JSON is so short that no text in it can be too long, and holds no empty text.
+
+    Numbers that were decoded from JSON are finite; so of such an event only signs and ratios are left to check.
+    """
+    return len(line) <= MAX_NAME and b'""' not in line
+
+
+def sound(trade: facts.Trade, window: Window) -> bool:
+    """Whether nothing can be wrong with a trade from a plain line: most events are that, and there are many."""
+    return (
+        window.oldest <= trade.at <= window.newest
+        and trade.quantity > 0
+        and trade.execution_seconds is None
+        and trade.context is None
+        and -_INFINITY < trade.quantity * trade.price < _INFINITY
+    )
+
+
+def faults(fact: facts.Event, window: Window, *, is_plain: bool = False) -> list[Fault]:
+    """All that is wrong with an event whose types are right; mostly nothing. For `is_plain` see `plain`."""
     found: list[Fault] = []
     if not window.oldest <= fact.at <= window.newest:
         found.append(Fault("$.at", time_fault(fact.at, window) or ""))
-    if fact.id is not None and not 0 < len(fact.id) <= MAX_NAME:
-        found.append(Fault("$.id", f"expected a text of 1 to {MAX_NAME} characters"))
     kind = type(fact)
-    for field, holds, wanted in _RULES[kind]:
+    for field, holds, wanted in (_SIGNS if is_plain else _RULES)[kind]:
         value = getattr(fact, field)
         if value is not None and not holds(value):
             found.append(Fault(f"$.{field}", f"expected {wanted}, got {shown(value)}"))

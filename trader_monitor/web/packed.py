@@ -7,10 +7,11 @@ the bytes.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from trader_monitor.web.fields import Fault
 
-__all__ = ["Malformed", "pieces"]
+__all__ = ["Array", "Malformed", "array_of", "map_size", "pieces"]
 
 MAX_DEPTH = 8
 
@@ -29,9 +30,7 @@ def pieces(body: bytes) -> Iterator[tuple[bytes, list[Fault]]]:
 
     Raises Malformed, after the pieces that came before.
     """
-    at, count = 0, -1
-    if body:
-        at, count = _array(body)
+    at, count = array_of(body) or (0, -1)
     while at < len(body) and count:
         scan = _Scan(body)
         end = scan.skip(at, "$", 0)
@@ -43,15 +42,32 @@ def pieces(body: bytes) -> Iterator[tuple[bytes, list[Fault]]]:
         raise Malformed(f"{len(body) - at:,} bytes follow the array")
 
 
-def _array(body: bytes) -> tuple[int, int]:
-    """Where the first event begins and how many there are; -1 where that is not said."""
-    first = body[0]
+class Array(NamedTuple):
+    """Where an array's first item begins, and how many it promises."""
+
+    at: int
+    promised: int
+
+
+def array_of(body: bytes) -> Array | None:
+    """The body's array; None where it is none."""
+    first = body[0] if body else 0
     if first & 0xF0 == 0x90:
-        return 1, first & 0x0F
+        return Array(1, first & 0x0F)
     if first in (0xDC, 0xDD):
         width = 2 if first == 0xDC else 4
-        return 1 + width, int.from_bytes(body[1 : 1 + width])
-    return 0, -1
+        return Array(1 + width, int.from_bytes(body[1 : 1 + width]))
+    return None
+
+
+def map_size(piece: bytes) -> int:
+    """How many entries a map promises; -1 where it is none."""
+    first = piece[0] if piece else 0
+    if first & 0xF0 == 0x80:
+        return first & 0x0F
+    if first in (0xDE, 0xDF):
+        return int.from_bytes(piece[1 : 3 if first == 0xDE else 5])
+    return -1
 
 
 class _Scan:

@@ -116,20 +116,40 @@ class _Account(_Shown):
         fills.win_ratio.write((source, account), t_ms, wins / (wins + losses + flats))
 
 
-class _Stream:
+class _Stream(_Shown):
     """The fills of one instrument on one side in one currency: where each number of a trade goes."""
 
-    __slots__ = ("account", "count", "position", "sign", "symbol", "volume")
+    __slots__ = ("account", "count", "number", "position", "sign", "symbol", "turnover", "volume")
 
     def __init__(
-        self, account: _Account, position: _Position, symbol: _Symbol, count: Cell, volume: Cell, sign: int
+        self,
+        fills: Fills,
+        account: _Account,
+        position: _Position,
+        symbol: _Symbol,
+        count: Cell,
+        volume: Cell,
+        sign: int,
     ) -> None:
+        super().__init__(fills)
         self.account = account
         self.position = position
         self.symbol = symbol
         self.count = count
         self.volume = volume
         self.sign = sign
+        self.number = 0
+        self.turnover = 0.0
+
+    def settle(self) -> None:
+        super().settle()
+        t_ms = self.meant
+        self.count.add(t_ms, self.number)
+        self.volume.add(t_ms, self.turnover)
+        self.number, self.turnover = 0, 0.0
+        self.account.touch(t_ms)
+        self.position.touch(t_ms)
+        self.symbol.touch(t_ms)
 
 
 class Fills:
@@ -176,21 +196,18 @@ class Fills:
         if stream is None:
             stream = self._open(key)
         price = trade.price
-        stream.count.add(t_ms)
-        stream.volume.add(t_ms, abs(trade.quantity * price))
+        stream.number += 1
+        stream.turnover += abs(trade.quantity * price)
+        stream.touch(t_ms)
         quantity = exact(trade.quantity)
         fee = exact(trade.fee) if trade.fee else ZERO
-        position, account = stream.position, stream.account
-        gross, closed = position.book.fill(quantity if stream.sign > 0 else -quantity, exact(price), fee)
-        ledger = account.ledger
+        gross, closed = stream.position.book.fill(quantity if stream.sign > 0 else -quantity, exact(price), fee)
+        ledger = stream.account.ledger
         ledger.realize(gross, fee)
         if gross or fee:
             stream.symbol.realized += gross - fee
         if closed is not None:
             ledger.close(closed)
-        position.touch(t_ms)
-        account.touch(t_ms)
-        stream.symbol.touch(t_ms)
         if trade.realized_pnl is not None:
             ledger.reported = (ledger.reported or ZERO) + exact(trade.realized_pnl)
         if trade.execution_seconds is not None:
@@ -210,6 +227,7 @@ class Fills:
         symbol_key: SymbolKey = (source, account, symbol, currency)
         count = self.count.cell((*book_key, side))
         stream = _Stream(
+            self,
             self._accounts.get(ledger_key) or _Account(self, ledger_key, self.ledgers.get(ledger_key, Ledger())),
             self._positions.get(book_key) or _Position(self, book_key, self.books.get(book_key, Book())),
             self._symbols.get(symbol_key) or _Symbol(self, symbol_key, ZERO),
