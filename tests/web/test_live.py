@@ -15,7 +15,9 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from tests.web.stage import alert, check, child, samples, stage, trade, until
+from trader_monitor.core.board import Board
 from trader_monitor.core.facts import Samples
+from trader_monitor.core.series import SeriesStore
 
 
 def is_delta(topic: str):
@@ -284,10 +286,12 @@ async def test_a_parked_child_is_told_without_any_fact(tmp_path: Path) -> None:
 
 async def test_after_the_board_was_rebuilt_clients_begin_anew(tmp_path: Path) -> None:
     async with stage(tmp_path) as house:
-        await house.journal.record([samples({"host_load1": 1})])
+        await house.journal.record([samples({"host_load1": 2})])
         async with house.client() as client:
             seq = (await client.next())["seq"]
-            await house.journal._rebuild()
+            rebuilt = Board(SeriesStore())
+            rebuilt.fold(samples({"host_load1": 1}), house.env.clock.now())
+            house.journal.board = rebuilt
             assert (await client.closed()).code == 4012
         async with house.client(f"?resume={seq}") as client:
             snapshot = await client.next()

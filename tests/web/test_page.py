@@ -156,8 +156,8 @@ async def test_charts_have_history_and_can_be_read_and_zoomed_by_keys(tmp_path: 
             figure = "document.querySelector('#host-charts figure')"
             await shown.until(f"{figure}.innerText.includes('1.5 %')")
             await shown.run(f"{figure}.querySelector('canvas').focus()")
-            for _ in range(10):
-                await shown.press("ArrowLeft")
+            for _ in range(8):
+                await shown.press("ArrowLeft", shift=True)
             await shown.until(f"/[2-9]\\d\\.\\d %/.test({figure}.innerText)")
             label = await shown.run(f"{figure}.querySelector('canvas').getAttribute('aria-label')")
             assert re.match(r"Processor at .+: in use \d+\.\d %", label)
@@ -304,7 +304,7 @@ async def test_eight_charts_of_four_series_are_redrawn_within_a_frame(tmp_path: 
 
 async def test_the_whole_page_is_small(tmp_path: Path) -> None:
     sizes = {item.name: len(item.read_bytes()) for item in (files("trader_monitor.web") / "page").iterdir()}
-    assert sum(sizes.values()) < 60 * 1024, sizes
+    assert sum(sizes.values()) < 60_000, sizes
 
 
 async def test_the_policy_lets_nothing_in_and_a_known_file_is_not_sent_again(tmp_path: Path) -> None:
@@ -359,5 +359,7 @@ async def test_status_alerts_and_board_answer(tmp_path: Path) -> None:
         assert [a["rule"] for a in alerts["history"]][:2] == ["drawdown", "latency"]
         async with session.get(url + "v1/board") as answer:
             desk = await answer.json()
-        mine = next(row for row in desk["accounts"] if "account_equity" in row)
-        assert (mine["source"], mine["account_equity"]) == ("bot", 10_040.0)
+        (mine,) = desk["accounts"]
+        assert (mine["source"], mine["account"], mine["currency"]) == ("bot", "main", "USD")
+        assert (mine["account_equity"], mine["trade_fees_total"]) == (10_040.0, 4.0)
+        assert mine["trades_closed_total"] == {"win": 0.0, "loss": 0.0, "flat": 4.0}

@@ -36,6 +36,7 @@ __all__ = [
 
 State: TypeAlias = Literal["ok", "warning", "error", "critical", "emergency"]
 
+ACCEPTED = "monitor_events_accepted_total"
 BREAKERS = {0.0: "closed", 0.5: "half_open", 1.0: "open"}
 RANK: dict[State | Severity, int] = {"info": 0, "ok": 0, "warning": 1, "error": 2, "critical": 3, "emergency": 4}
 
@@ -200,6 +201,15 @@ def since_run(board: Board, labels: Labels, value: float) -> float | None:
     return float(t[others[-1] + 1 if len(others) else 0]) / 1000.0
 
 
+def per_second(board: Board, counter: str, present: float, now: Now) -> float:
+    """How fast a counter of ours grows: since its newest collection that is at least five seconds old."""
+    t, v = board.series.head(board.series.find((("__name__", counter),)))
+    older = int(np.searchsorted(t, (now.wall - 5.0) * 1000.0, side="right")) - 1
+    if older < 0 or present < v[older]:
+        return 0.0
+    return (present - float(v[older])) / max(5.0, now.wall - float(t[older]) / 1000.0)
+
+
 def _wall(mono: float, now: Now) -> float:
     return now.wall - max(0.0, now.mono - mono)
 
@@ -269,8 +279,8 @@ def status(env: Env, *, whole: bool = True) -> Status:
         channels=channel_views(env),
         alerts=Firing(firing=firing, pending=sum(alert.state == "pending" for alert in alerts)),
         ingest=IngestView(
-            events_total=meters.get("monitor_events_accepted_total"),
-            per_second=meters.get("monitor_events_per_second"),
+            events_total=meters.get(ACCEPTED),
+            per_second=per_second(board, ACCEPTED, meters.get(ACCEPTED), now),
             duplicates_total=meters.get("monitor_events_duplicate_total"),
             refused_total=_total(meters, "monitor_events_refused_total"),
         ),
@@ -279,8 +289,8 @@ def status(env: Env, *, whole: bool = True) -> Status:
             bytes=int(meters.get("monitor_store_bytes")),
             seq=env.journal.seq,
             degraded=env.journal.degraded,
-            commits_total=meters.get("monitor_store_commits_total"),
-            commit_seconds_p99=meters.get("monitor_store_commit_p99_seconds"),
+            commits_total=meters.get("monitor_commits_total"),
+            commit_seconds_p99=meters.get("monitor_commit_seconds", quantile="0.99"),
         ),
         series=SeriesView(count=len(board.series), max=board.series.max_series, refused=board.series.refused),
         live=LiveView(clients=int(meters.get("monitor_live_clients")), address=str(config.live.listen)),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from trader_monitor.core.facts import Labels
 from trader_monitor.core.series import NEVER, is_stale
 from trader_monitor.web.frames import encode
 from trader_monitor.web.status import status
@@ -17,7 +17,24 @@ if TYPE_CHECKING:
 
 __all__ = ["routes"]
 
-FAMILIES = ("account_", "pnl_", "trade_", "trades_", "position_", "exchange_", "market_data_", "heartbeat_")
+TABLES = {
+    "accounts": ("source", "account", "currency"),
+    "symbols": ("source", "account", "symbol", "currency"),
+    "positions": ("source", "account", "exchange", "symbol"),
+    "exchanges": ("exchange",),
+    "streams": ("exchange", "symbol", "channel"),
+    "bots": ("source",),
+}
+FAMILIES = (
+    ("account_", "accounts"),
+    ("pnl_", "accounts"),
+    ("trade_", "accounts"),
+    ("trades_", "accounts"),
+    ("position_", "positions"),
+    ("exchange_", "exchanges"),
+    ("market_data_", "streams"),
+    ("heartbeat_", "bots"),
+)
 """What `/v1/board` shows of the series: the trading desk's, not the host's."""
 
 
@@ -46,37 +63,44 @@ def _json(answer: object) -> web.Response:
 
 
 def _desk(board: Board) -> dict[str, Any]:
-    """One row per label set, with a field per metric: {"accounts": [{"source": …, "account_equity": …}], …}."""
-    tables: dict[str, dict[Labels, dict[str, Any]]] = {
-        "accounts": {},
-        "positions": {},
-        "exchanges": {},
-        "streams": {},
-        "bots": {},
-    }
+    """Rows by what names them, a field per metric; a metric with further labels is a table of its own:
+
+    {"accounts": [{"source": "bot", "currency": "USD", "pnl_realized": 12.5, "trades_closed_total": {"win": 3}}], …}
+    """
+    tables: dict[str, dict[tuple[str, ...], dict[str, Any]]] = {name: {} for name in TABLES}
     series = board.series
     for sid in series.sids():
-        labels = series.labels_of(sid)
-        name = dict(labels)["__name__"]
-        if not name.startswith(FAMILIES) or name.endswith("_bucket"):
-            continue
+        labels = dict(series.labels_of(sid))
+        name = labels.pop("__name__")
+        table = _table(name, labels)
         value = float(series.last_v[sid])
-        if series.last_t[sid] == NEVER or is_stale(value):
+        if table is None or series.last_t[sid] == NEVER or is_stale(value):
             continue
-        key = tuple((key, text) for key, text in labels if key != "__name__")
-        row = tables[_table(name)].setdefault(key, dict(key))
-        row[name] = value
+        keys = TABLES[table]
+        identity = tuple(labels.pop(key, "") for key in keys)
+        row = tables[table].setdefault(identity, {key: text for key, text in zip(keys, identity, strict=True) if text})
+        if labels:
+            row.setdefault(name, {})["/".join(labels.values())] = value
+        else:
+            row[name] = value
         row["at"] = max(row.get("at", 0.0), float(series.last_t[sid]) / 1000.0)
+    _spread(tables["accounts"])
     return {table: list(rows.values()) for table, rows in tables.items()}
 
 
-def _table(name: str) -> str:
-    if name.startswith("position_"):
-        return "positions"
-    if name.startswith("exchange_"):
-        return "exchanges"
-    if name.startswith("market_data_"):
-        return "streams"
-    if name.startswith("heartbeat_"):
-        return "bots"
-    return "accounts"
+def _table(name: str, labels: Mapping[str, str]) -> str | None:
+    """Where a metric is shown; None where it is not the desk's, or is a histogram's bucket."""
+    if name.endswith("_bucket"):
+        return None
+    table = next((table for prefix, table in FAMILIES if name.startswith(prefix)), None)
+    return "symbols" if table == "accounts" and "symbol" in labels else table
+
+
+def _spread(accounts: dict[tuple[str, ...], dict[str, Any]]) -> None:
+    """What an account has in no currency (its win ratio) stands in its row of each."""
+    for identity in [identity for identity in accounts if not identity[-1]]:
+        others = [row for key, row in accounts.items() if key[:-1] == identity[:-1] and key[-1]]
+        for row in others:
+            row |= {name: value for name, value in accounts[identity].items() if name not in row}
+        if others:
+            del accounts[identity]

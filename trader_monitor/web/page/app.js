@@ -1,8 +1,8 @@
-// The page: asks for the token if there is one, keeps the feed, says whether all is well, and redraws calmly.
+// The page: opens the door, keeps the feed, says whether all is well, and redraws calmly.
 
 import { Board } from "./board.js";
 import { Charts } from "./charts.js";
-import { at, clock, count, el, get, span, tick, zone } from "./format.js";
+import { at, clock, count, el, get, rate, span, tick, zone } from "./format.js";
 import { Live } from "./live.js";
 import { Store } from "./store.js";
 
@@ -37,11 +37,11 @@ async function open() {
 		return setTimeout(open, 2000);
 	}
 	store.take({ type: "status", status });
-	charts = new Charts(ask, () => store.now());
+	charts = new Charts(ask, () => store.now(), status.uptime_seconds);
 	feed = new Live(address(status.live.address), TOPICS, token);
 	feed.addEventListener("message", ({ detail }) => take(detail));
-	feed.addEventListener("up", () => ((down = null), document.body.classList.remove("away"), later()));
-	feed.addEventListener("down", ({ detail }) => ((down = detail), document.body.classList.add("away"), later()));
+	feed.addEventListener("up", () => ((down = null), later()));
+	feed.addEventListener("down", ({ detail }) => ((down = detail), later()));
 	setInterval(clockwork, 1000);
 	later();
 }
@@ -94,6 +94,7 @@ function later() {
 /** Whether all is well, and since when: in words, colour, shape, title and icon. */
 function state() {
 	const { status } = store;
+	document.body.classList.toggle("away", !!down);
 	if (down) {
 		const was = status ? `Last known, at ${clock(down.at / 1000, true)}: ${WORDS[status.state].toLowerCase()}. ` : "";
 		const wait = Math.max(0, Math.ceil((down.retry - Date.now()) / 1000));
@@ -124,7 +125,7 @@ function vitals() {
 	const checks = [...store.checks.values()];
 	const rows = [
 		[down ? "Stale" : "Live", clock(now, true) + " " + zone()],
-		["Events", count(status.ingest.events_total)],
+		["Events", `${count(status.ingest.events_total)} · ${rate(status.ingest.per_second)}/s`],
 		["Checks passing", `${checks.filter((c) => c.ok).length} of ${checks.length}`],
 		["Up", span(now - status.started_at)],
 	];

@@ -39,7 +39,7 @@ function table(columns, rows, stack = true) {
 		const content = of(row);
 		return el("td", { class: kind, "data-h": kind === "n" && title }, n && content === none ? "" : content);
 	};
-	return el("div", { class: "scroll" }, el("table", { class: stack && "stackable" }, el("thead", {}, head), el("tbody", {}, rows.map((row) => el("tr", {}, columns.map((column, n) => cell(row, column, n)))))));
+	return el("div", { class: "scroll" }, el("table", { class: stack && "fold" }, el("thead", {}, head), el("tbody", {}, rows.map((row) => el("tr", {}, columns.map((column, n) => cell(row, column, n)))))));
 }
 
 const empty = (title, text, example) => [el("p", { class: "empty" }, el("b", {}, title), " ", text), example && el("pre", {}, example)];
@@ -64,7 +64,7 @@ const named = (row) => join(row.source, row.account);
 function accounts(store, board) {
 	const found = rows(store, "account_equity account_margin_used account_drawdown_ratio account_drawdown_max_ratio account_pnl pnl_realized pnl_realized_reported pnl_drawdown_max trade_fees_total trade_profit_factor".split(" "), ACCOUNT);
 	if (!found.length) {
-		return empty("No account yet.", "Equity, P&L, fees and win rate appear with a bot's first events. Try one, or play a recording:", post("account", '"source": "my-bot", "equity": 10000, "currency": "USD"') + "\n\ntrader-monitor play FILE --speed 100");
+		return empty("No account yet.", "It appears with a bot's first event. Send one, or play a recording:", post("account", '"source": "my-bot", "equity": 10000, "currency": "USD"') + "\n\ntrader-monitor play FILE --speed 100");
 	}
 	found.sort((a, b) => named(a).localeCompare(named(b)));
 	const a = found.find((row) => key(row, ACCOUNT) === board.chosen) ?? found[0];
@@ -157,7 +157,7 @@ function exchanges(store) {
 		const { __name__, ...scope } = s.labels, it = of(scope.exchange);
 		it.room = Math.min(it.room ?? Infinity, s.v / store.value("exchange_rate_limit_limit", scope));
 	}
-	if (!found.size) return empty("No exchange yet.", "Connections, calls, rate limits and market data of each venue gather here.", post("connection", '"exchange": "kraken", "state": "connected"'));
+	if (!found.size) return empty("No exchange yet.", "Connections, calls, limits and market data gather here.", post("connection", '"exchange": "kraken", "state": "connected"'));
 	const link = (e) => {
 		if (!e.links.length) return none;
 		const worst = Math.min(...e.links.map((s) => s.v));
@@ -170,8 +170,8 @@ function exchanges(store) {
 	return table([
 		["Exchange", (e) => e.name],
 		["Connection", link],
-		["Calls", (e) => (e.calls ? count(e.calls) : none), "n"],
-		["Failed", (e) => (e.calls ? percent(e.errors / e.calls, 1) : none), "n"],
+		["Calls", (e) => count(e.calls || null), "n"],
+		["Failed", (e) => percent(e.errors / e.calls, 1), "n"],
 		["Limit left", (e) => tone(e.room < 0.1 && "down", percent(e.room, 0)), "n"],
 		["Oldest frame", (e) => age(e, "market_data_frame_timestamp_seconds"), "n"],
 		["Oldest change", (e) => age(e, "market_data_change_timestamp_seconds"), "n"],
@@ -196,7 +196,7 @@ function bots(store) {
 
 function checks(store) {
 	const found = [...store.checks.values()].sort((a, b) => (a.ok === false ? 0 : 1) - (b.ok === false ? 0 : 1) || a.name.localeCompare(b.name));
-	if (!found.length) return empty("No check is configured.", "A check asks something every few seconds, and can have it repaired:", '[checks.exchange-api]\ntype = "http"\nurl = "https://exchange.example/ping"');
+	if (!found.length) return empty("No check is configured.", "A check asks again and again, and can have it repaired:", '[checks.exchange-api]\ntype = "http"\nurl = "https://exchange.example/ping"');
 	return [
 		table([
 			["Check", (c) => [c.name, c.type && dim(" " + c.type)]],
@@ -229,7 +229,7 @@ function alerts(store) {
 	const ended = store.history.filter((a) => a.state !== "pending");
 	const now = store.firing().length;
 	const parts = [el("p", { class: "sub" }, now ? `${count(now)} firing, listed at the top. ` : "Nothing fires. ", pending.length ? `${count(pending.length)} pending: ` + pending.slice(0, 5).map((a) => a.rule).join(", ") : "")];
-	if (!ended.length) return [...parts, ...empty("No alert so far.", "Rules in PromQL say when one fires; to see one arrive:", "trader-monitor test-alert console")];
+	if (!ended.length) return [...parts, ...empty("No alert so far.", "To see one arrive:", "trader-monitor test-alert console")];
 	const columns = [
 		["Alert", (a) => a.rule],
 		["When", (a) => at(a.at)],
@@ -242,20 +242,23 @@ function alerts(store) {
 
 function children(store) {
 	const channels = store.status?.channels ?? [];
+	const hurt = store.children.filter((c) => c.state !== "running" || c.restarts);
+	const parts = (list) => list.length > 0 && table([
+		["Part", (c) => c.name],
+		["State", (c) => pill(OK[c.state] ?? "info", c.state)],
+		["", (c) => (c.essential ? "essential" : ""), "w"],
+		["Restarts", (c) => count(c.restarts || null), "n"],
+		["Since", (c) => at(c.since), "n"],
+		["", (c) => join(c.last_cause, c.parked_until && `again at ${clock(c.parked_until)}`), "w wide"],
+	], list);
 	return [
-		table([
-			["Part", (c) => c.name],
-			["State", (c) => pill(OK[c.state] ?? "info", c.state)],
-			["", (c) => (c.essential ? "essential" : ""), "w"],
-			["Restarts", (c) => (c.restarts ? count(c.restarts) : none), "n"],
-			["Since", (c) => (c.since ? at(c.since) : none), "n"],
-			["", (c) => join(c.last_cause, c.parked_until && `again at ${clock(c.parked_until)}`), "w wide"],
-		], store.children),
+		parts(hurt),
+		el("details", {}, el("summary", {}, `${count(store.children.length)} supervised parts, ${hurt.length ? `${count(hurt.length)} with a history` : "all run"}`), parts(store.children)),
 		channels.length > 0 && table([
 			["Channel", (c) => [c.name, dim(" " + c.type)]],
 			["Breaker", (c) => pill(CLOSED[c.breaker] ?? "info", c.breaker.replace("_", "-"))],
 			["To tell", (c) => count(c.due), "n"],
-			["Last delivered", (c) => (c.last_delivered_at ? ago(c.last_delivered_at, store.now()) : "never"), "n"],
+			["Last delivered", (c) => ago(c.last_delivered_at, store.now()), "n"],
 		], channels)];
 }
 

@@ -6,12 +6,12 @@ const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10
 const BOTTOM = 20, TOP = 8, SHORTEST = 10;
 const COLORS = 4;
 
-/** What all charts of a page share: the time that is shown, and the one that is pointed at. */
+/** What all charts share: the time that is shown, and the one that is pointed at. */
 export class View extends EventTarget {
-	constructor(now) {
+	constructor(now, span = 3600) {
 		super();
 		this.now = now;
-		this.span = 3600;
+		this.span = span;
 		this.end = null; // null follows the present
 		this.cursor = null;
 	}
@@ -54,7 +54,7 @@ export class Chart {
 	/** `format` writes a value; `floor` and `ceiling` are values that the axis always holds; `area` fills below. */
 	constructor(view, { title, format, height, floor, ceiling, area }) {
 		Object.assign(this, { view, title, format, floor, ceiling, area, lines: [], dirty: true, left: 0 });
-		this.canvas = el("canvas", { class: height, tabindex: 0, role: "img", "aria-label": title });
+		this.canvas = el("canvas", { class: height, tabindex: 0, role: "img" });
 		this.caption = el("figcaption", {}, el("h3", {}, title));
 		this.element = el("figure", {}, this.caption, this.canvas);
 		this.brush = this.canvas.getContext("2d");
@@ -81,7 +81,7 @@ export class Chart {
 		this.draw();
 	}
 
-	/** The value of a line at a time: the newest sample that is not older than five minutes or a pixel or two. */
+	/** A line's value at a time: the newest sample, if not older than five minutes or a few pixels. */
 	#value(line, t) {
 		const at = upper(line.t, t) - 1;
 		if (at < 0) return null;
@@ -256,18 +256,19 @@ export class Chart {
 		on("pointerup", up);
 		on("pointercancel", up);
 		on("pointerleave", () => view.point(null));
-		on("dblclick", () => view.show(view.now() - 3600, view.now(), true));
+		const home = () => view.show(view.now() - view.span, view.now(), true);
+		on("dblclick", home);
 		on("wheel", (event) => {
 			if (!event.ctrlKey && !event.metaKey && document.activeElement !== canvas) return; // the page scrolls
 			event.preventDefault();
-			view.zoom(event.deltaY > 0 ? 1.25 : 0.8, view.end === null && view.cursor > view.to - view.span / 20 ? null : view.cursor);
+			view.zoom(event.deltaY > 0 ? 1.25 : 0.8, view.cursor);
 		}, { passive: false });
 		on("keydown", (event) => {
 			const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
 			if (move) view.point(Math.min(view.to, Math.max(view.from, (view.cursor ?? view.to) + (move * view.span) / (event.shiftKey ? 10 : 120))));
 			else if (event.key === "+" || event.key === "=") view.zoom(0.5, view.cursor);
 			else if (event.key === "-") view.zoom(2, view.cursor);
-			else if (event.key === "Escape") view.point(null), view.show(view.now() - view.span, view.now(), true);
+			else if (event.key === "Escape") view.point(null), home();
 			else return;
 			event.preventDefault();
 		});
@@ -288,7 +289,7 @@ export function upper(times, t) {
 	return low;
 }
 
-/** The step of 1, 2 or 5 times a power of ten that is at least `raw`. */
+/** 1, 2 or 5 times a power of ten, at least `raw`. */
 function nice(raw) {
 	const power = 10 ** Math.floor(Math.log10(raw));
 	return [1, 2, 5, 10].map((n) => n * power).find((step) => step >= raw * 0.999);

@@ -3,41 +3,43 @@
 import { Chart, View, upper } from "./chart.js";
 import { bytes, count, el, get, join, key, money, percent, span } from "./format.js";
 
-const RANGES = [["15 min", 900], ["1 h", 3600], ["6 h", 21600], ["24 h", 86400], ["7 d", 604800]];
+const RANGES = [["5 min", 300], ["15 min", 900], ["1 h", 3600], ["6 h", 21600], ["24 h", 86400], ["7 d", 604800]];
 const POINTS = 600, MOST = 3000, LOOKBACK = 300, AGAIN = 15_000;
 
-const who = (l) => join(l.source, l.account);
 const cash = (v, step) => (step >= 1 ? count(v) : money(v));
 const share = (v, step) => percent(v, step === undefined ? 2 : step >= 0.01 ? 0 : step >= 0.001 ? 1 : 2);
-const load = (v, step) => percent(v, step === undefined ? 1 : 0);
 
 const named = (metric, name) => `label_replace(sum(rate(${metric}[1m])),"d","${name}","","")`;
 const both = (a, name, b, other) => `${named(a, name)} or ${named(b, other)}`;
 
-/** `live` names the metric whose samples are the chart's own; a chart without is asked for again and again. */
-const DESK = [
-	{ title: "Equity", live: "account_equity", account: true, name: who, format: cash, height: "tall", area: true },
-	{ title: "Drawdown from the peak", live: "account_drawdown_ratio", account: true, name: who, format: share, height: "low", floor: 0, area: true },
-	{ title: "Realised P&L, net of fees", live: "pnl_realized", account: true, name: who, format: cash, height: "low" },
-];
-const HOST = [
-	{ title: "Processor", live: "host_cpu_usage_ratio", name: () => "in use", format: load, floor: 0, ceiling: 1, area: true },
-	{ title: "Memory", query: '{__name__=~"host_(memory|swap)_usage_ratio"}', name: (l) => (/swap/.test(l.__name__) ? "swap" : "memory"), format: load, floor: 0, ceiling: 1 },
-	{ title: "Disk throughput", query: both("host_disk_read_bytes_total", "read", "host_disk_written_bytes_total", "written"), name: (l) => l.d, format: (v) => bytes(v, "/s"), floor: 0 },
-	{ title: "Network", query: both('host_network_receive_bytes_total{interface!="lo"}', "in", 'host_network_transmit_bytes_total{interface!="lo"}', "out"), name: (l) => l.d, format: (v) => bytes(v, "/s"), floor: 0 },
-];
-const EXCHANGE = [
+const desk = { account: true, name: (l) => join(l.source, l.account), format: cash };
+const full = { format: (v, step) => percent(v, step === undefined ? 1 : 0), floor: 0, ceiling: 1 };
+const flow = { name: (l) => l.d, format: (v) => bytes(v, "/s"), floor: 0 };
+
+/** `live` names the metric that the feed carries on; a chart without is asked for again. */
+const PANELS = {
+"desk-charts": [
+	{ ...desk, title: "Equity", live: "account_equity", height: "tall", area: true },
+	{ ...desk, title: "Drawdown from the peak", live: "account_drawdown_ratio", format: share, height: "low", floor: 0, area: true },
+	{ ...desk, title: "Realised P&L, net of fees", live: "pnl_realized", height: "low" },
+],
+"host-charts": [
+	{ ...full, title: "Processor", live: "host_cpu_usage_ratio", name: () => "in use", area: true },
+	{ ...full, title: "Memory", query: '{__name__=~"host_(memory|swap)_usage_ratio"}', name: (l) => (/swap/.test(l.__name__) ? "swap" : "memory") },
+	{ ...flow, title: "Disk throughput", query: both("host_disk_read_bytes_total", "read", "host_disk_written_bytes_total", "written") },
+	{ ...flow, title: "Network", query: both('host_network_receive_bytes_total{interface!="lo"}', "in", 'host_network_transmit_bytes_total{interface!="lo"}', "out") },
+],
+"exchange-charts": [
 	{ title: "API latency, 95th percentile", query: "histogram_quantile(0.95,sum by(exchange,le)(rate(exchange_request_duration_seconds_bucket[5m])))", name: (l) => l.exchange, format: span, floor: 0, height: "low" },
-];
+] };
 
 export class Charts {
-	constructor(ask, now) {
+	/** `age` is the monitor's, in seconds: a young one has little to show. */
+	constructor(ask, now, age) {
 		this.ask = ask;
-		this.view = new View(now);
+		this.view = new View(now, RANGES.find(([, span], n) => n === 2 || age < span)[1]);
 		this.panels = [];
-		for (const [id, specs] of [["desk-charts", DESK], ["host-charts", HOST], ["exchange-charts", EXCHANGE]]) {
-			for (const spec of specs) this.#hang(get(id), spec, id === "desk-charts");
-		}
+		for (const [id, specs] of Object.entries(PANELS)) for (const spec of specs) this.#hang(get(id), spec);
 		this.#ranges();
 		let later;
 		this.view.addEventListener("range", () => {
@@ -51,10 +53,10 @@ export class Charts {
 		matchMedia("(prefers-color-scheme:light)").addEventListener("change", () => this.draw(true));
 	}
 
-	#hang(parent, spec, card) {
+	#hang(parent, spec) {
 		const chart = new Chart(this.view, spec);
 		this.panels.push({ spec, chart, lines: new Map(), asked: 0 });
-		parent.append(card ? el("section", { class: "card" }, chart.element) : chart.element);
+		parent.append(spec.account ? el("section", { class: "card" }, chart.element) : chart.element);
 	}
 
 	#ranges() {
@@ -75,7 +77,7 @@ export class Charts {
 		this.back.hidden = this.view.end === null;
 	}
 
-	/** Asks for the history of what is shown; `only` those that the feed does not carry on. */
+	/** Asks for the history; `only` where the feed does not carry it on. */
 	async load(only = false) {
 		await Promise.all(this.panels.map((panel) => (only && panel.spec.live && !panel.full ? null : this.#history(panel))));
 		this.draw();

@@ -10,6 +10,7 @@ export const key = (labels, names = Object.keys(labels).sort()) => JSON.stringif
 
 export const none = "–";
 export const count = (v) => (ok(v) ? whole.format(v) : none);
+export const rate = (v) => short.format(v);
 export const amount = (v) => (ok(v) ? plain.format(v) : none);
 export const factor = (v) => (ok(v) ? (Number.isFinite(v) ? three.format(v) : "∞") : none);
 export const money = (v, currency) => (ok(v) ? two.format(v) + (currency ? " " + currency : "") : none);
