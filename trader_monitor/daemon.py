@@ -322,18 +322,28 @@ class House:
     # --- words ------------------------------------------------------------------------------------------------
 
     def announce(self, began: float) -> None:
+        """Says where everything is: to a person on a terminal in a few lines, and to the log."""
         config, seconds = self.config, self.clock.now().mono - began
+        page = f"http://{config.http.listen}/"
+        sockets = f" and {config.ingest.socket}" if config.ingest.socket else ""
+        watched = {"collectors": config.collectors, "checks": config.checks, "channels": config.channels}
         self.notifier.ready(f"watching {len(config.collectors)} collectors, {len(config.checks)} checks")
+        if sys.stdout.isatty() and self.log_format != "json":
+            lines = [
+                f"page      {page}",
+                f"ingest    {page}v1/events{sockets}",
+                f"live      ws://{config.live.listen}/",
+            ]
+            lines += [f"{name:<10}{', '.join(sorted(tables)) or 'none'}" for name, tables in watched.items()]
+            print("\n".join([*lines, f"rules     {len(config.rules)}", "Ctrl-C ends it", ""]), flush=True)
         log.info(
             "ready",
-            page=f"http://{config.http.listen}/",
-            ingest=f"http://{config.http.listen}/v1/events",
+            page=page,
+            ingest=f"{page}v1/events",
             socket=str(config.ingest.socket or ""),
             live=f"ws://{config.live.listen}/",
-            collectors=sorted(config.collectors),
-            checks=sorted(config.checks),
+            **{name: sorted(tables) for name, tables in watched.items()},
             rules=len(config.rules),
-            channels=sorted(config.channels),
             facts=self.journal.seq,
             seconds=round(seconds, 3),
         )
