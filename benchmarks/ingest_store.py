@@ -1,6 +1,6 @@
 """Durable ingest below the doors: `journal.record` of 500 trades, acknowledged after fsync, against its peers.
 
-    python benchmarks/ingest_store.py [--seconds 3] [--json]
+    python benchmarks/ingest_store.py [--seconds 3] [--json] [--ready 1000000]
 
 Redis streams with `appendfsync always` (XADD of the same MessagePack, pipelined by 500, raw socket) and SQLite alone
 (the same rows, `synchronous=FULL`) run on the same disk in the same minute; what counts is the ratio. In the journal
@@ -25,9 +25,11 @@ from pathlib import Path
 import msgspec
 
 from trader_monitor.core.facts import Trade
+from trader_monitor.loops.retain import SNAPSHOT_FACTS
 from trader_monitor.runtime.clock import SystemClock
 from trader_monitor.runtime.journal import open_journal
 from trader_monitor.runtime.meters import Meters
+from trader_monitor.runtime.snapshot import snapshot
 
 SIZE = 500
 SYMBOLS = [f"{base}/USDT" for base in ("BTC", "ETH", "SOL", "XRP", "ADA", "DOGE", "DOT", "LTC", "BCH", "LINK")]
@@ -144,11 +146,36 @@ def sqlite(folder: Path, seconds: float) -> float:
     return done / spent
 
 
+async def ready(folder: Path, events: int) -> dict[str, float]:
+    """Seconds to open a journal of so many events, the last snapshot as far back as the daemon lets it be."""
+    path = folder / "ready.db"
+    held = await open_journal(path, clock=SystemClock(), meters=Meters())
+    for number in range(events // SIZE):
+        await held.record(batch(number))
+        if held.wants_snapshot(SNAPSHOT_FACTS) and (number + 1) * SIZE < events:
+            await snapshot(held)
+    tail = held.since_snapshot
+    held.since_snapshot = 0  # as after kill -9: no snapshot at the end
+    await held.close()
+    began = time.perf_counter()
+    held = await open_journal(path, clock=SystemClock(), meters=Meters())
+    seconds = time.perf_counter() - began
+    count = held.board.counts["trade"]
+    held.since_snapshot = 0
+    await held.close()
+    return {"events": count, "behind_the_snapshot": tail, "seconds": seconds}
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--seconds", type=float, default=3.0, help="how long each is measured, in three turns")
     arguments.add_argument("--json", action="store_true")
+    arguments.add_argument("--ready", type=int, metavar="EVENTS", help="measure instead how long a start takes")
     options = arguments.parse_args()
+    if options.ready:
+        with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+            print(json.dumps(asyncio.run(ready(Path(folder), options.ready))))
+        return
     works: dict[str, Callable[[Path, float], float]] = {
         "redis": redis,
         "sqlite": sqlite,
