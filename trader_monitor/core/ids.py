@@ -1,8 +1,8 @@
 """Ids: which events were accepted before, so that a bot may send again without fear.
 
-An event is known by a 64-bit hash of its source and id, and remembered with a 64-bit hash of its body (all of
-it but `at` and `context`). Same key, same body: a duplicate. Same key, other body: a conflict, which is told
-to the sender, so that a collision of keys can never lose an event silently: that takes 128 equal bits.
+An event is known by a 64-bit hash of its source and id, and remembered with two checksums, 64 bits together, of
+its body (all of it but `at` and `context`). Same key, same body: a duplicate. Same key, other body: a conflict,
+which is told to the sender, so that no collision of keys alone can lose an event silently.
 
 The newest are in a dictionary; older ones in sorted runs, merged as a log-structured merge tree does it, up to
 segments that never change again (so that they are written to disk once). The oldest segment is forgotten
@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import NamedTuple, TypeAlias
+from zlib import adler32, crc32
 
 import msgspec
 import numpy as np
@@ -57,15 +58,16 @@ class _Dump(msgspec.Struct, array_like=True):
     bodies: bytes
 
 
-def digest(event: Event, raw: bytes) -> tuple[bytes, bytes]:
-    """The hashes of (source and id) and of the body; `raw` is the event in msgspec's MessagePack."""
+def digest(event: Event, raw: bytes) -> tuple[bytes, int]:
+    """The hash of (source and id), and that of the body; `raw` is the event in msgspec's MessagePack."""
     source = event.source or ""  # type: ignore[attr-defined]  # every event has one, most must
-    key = blake2b(f"{len(source)}:{source}{event.id}".encode("utf-8", "surrogatepass"), digest_size=8)
     kind = type(event)
     at = _AT[kind]
     if event.context is not None or raw[at] != _FLOAT64 or kind in _UNORDERED:
         raw = _CANONICAL.encode(msgspec.structs.replace(event, at=0.0, context=None))
-    return key.digest(), blake2b(raw[:at] + raw[at + 9 :], digest_size=8).digest()
+    body = raw[:at] + raw[at + 9 :]
+    key = blake2b(f"{len(source)}:{source}{event.id}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return key, crc32(body) << 32 | adler32(body)
 
 
 class Ids:
@@ -89,29 +91,25 @@ class Ids:
         `raws` are the events in MessagePack, in the same order. Within a batch the first one stands. Anything
         without an id (facts of the daemon's own too) is fresh.
         """
-        named: list[int] = []
-        hashes: list[bytes] = []
-        for index, event in enumerate(events):
-            if isinstance(event, Event) and event.id is not None:
-                named.append(index)
-                hashes.extend(digest(event, raws[index]))
+        named = [i for i, event in enumerate(events) if type(event) in _AT and event.id is not None]  # type: ignore[attr-defined]
         if not named:
             return Screening(list(range(len(events))), 0, ())
-        pairs = np.frombuffer(b"".join(hashes), "<u8").reshape(-1, 2)
-        before = self._older(pairs[:, 0]) if self._runs else {}
+        hashed = [digest(events[index], raws[index]) for index in named]  # type: ignore[arg-type]
+        keys = np.frombuffer(b"".join([key for key, _ in hashed]), "<u8")
+        before = self._older(keys) if self._runs else {}
         recent = self._recent
         rejected: set[int] = set()
         conflicts: list[int] = []
-        for place, (index, (key, body)) in enumerate(zip(named, pairs.tolist(), strict=True)):
+        for place, (key, (_, body)) in enumerate(zip(keys.tolist(), hashed, strict=True)):
             known = recent.get(key)
             if known is None:
                 known = before.get(place)
             if known is None:
                 recent[key] = body
                 continue
-            rejected.add(index)
+            rejected.add(named[place])
             if known != body:
-                conflicts.append(index)
+                conflicts.append(named[place])
         if len(recent) >= self._room:
             self._flush()
         fresh = [i for i in range(len(events)) if i not in rejected] if rejected else list(range(len(events)))
