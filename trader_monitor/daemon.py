@@ -67,7 +67,7 @@ log = structlog.get_logger("trader_monitor")
 
 DRAIN_WITHIN = 8.0
 CLOSE_WITHIN = 1.5
-SETTLE_AFTER = 5.0
+SETTLE_AFTER = 3.0
 FAILED = 1
 TOPICS = (page, board, alerts, checks, events, metrics, prometheus)
 FIXED = ("http.listen", "live.listen", "ingest.socket", "store.path", "store.max_series")
@@ -177,15 +177,21 @@ class House:
             with Signals() as signals:
                 living = asyncio.create_task(root.run(), name="root")
                 self.announce(began.mono)
-                asyncio.get_running_loop().call_later(SETTLE_AFTER, settle)
+                settling = asyncio.create_task(self.settle(), name="settle")
                 asked = asyncio.create_task(signals.until_drain(self.reload), name="signals")
                 await asyncio.wait((living, asked), return_when=asyncio.FIRST_COMPLETED)
                 asked.cancel()
+                settling.cancel()
                 code = await self.drain(living)
         except Exception:
             log.exception("the daemon failed while it ended")
         finally:
             leave(code)  # the event loop's own end would wait for abandoned tasks and threads, for ever
+
+    async def settle(self) -> None:
+        """Once the start is over; in a thread, because it takes tens of milliseconds."""
+        await self.clock.sleep(SETTLE_AFTER)
+        await asyncio.to_thread(settle)
 
     async def drain(self, living: asyncio.Task[None]) -> int:
         """Ends the tree, then the journal; what hangs is left behind."""
@@ -326,7 +332,11 @@ class House:
         config, seconds = self.config, self.clock.now().mono - began
         page = f"http://{config.http.listen}/"
         sockets = f" and {config.ingest.socket}" if config.ingest.socket else ""
-        watched = {"collectors": config.collectors, "checks": config.checks, "channels": config.channels}
+        watched = {
+            "collectors": sorted(config.collectors),
+            "checks": sorted(config.checks),
+            "channels": sorted(config.channels),
+        }
         self.notifier.ready(f"watching {len(config.collectors)} collectors, {len(config.checks)} checks")
         if sys.stdout.isatty() and self.log_format != "json":
             lines = [
@@ -334,15 +344,15 @@ class House:
                 f"ingest    {page}v1/events{sockets}",
                 f"live      ws://{config.live.listen}/",
             ]
-            lines += [f"{name:<10}{', '.join(sorted(tables)) or 'none'}" for name, tables in watched.items()]
-            print("\n".join([*lines, f"rules     {len(config.rules)}", "Ctrl-C ends it", ""]), flush=True)
+            lines += [f"{name:<12}{', '.join(names) or 'none'}" for name, names in watched.items()]
+            print("\n".join([*lines, f"rules       {len(config.rules)}", "Ctrl-C ends it", ""]), flush=True)
         log.info(
             "ready",
             page=page,
             ingest=f"{page}v1/events",
             socket=str(config.ingest.socket or ""),
             live=f"ws://{config.live.listen}/",
-            **{name: sorted(tables) for name, tables in watched.items()},
+            **watched,
             rules=len(config.rules),
             facts=self.journal.seq,
             seconds=round(seconds, 3),

@@ -19,7 +19,8 @@ class Clock(Protocol):
 
     def now(self) -> Now: ...
 
-    async def sleep(self, seconds: float) -> None: ...
+    async def sleep(self, seconds: float) -> None:
+        """A time that is past already is no sleep, but still gives way to others."""
 
 
 class SystemClock:
@@ -29,7 +30,7 @@ class SystemClock:
         return Now(time.time(), time.monotonic())
 
     async def sleep(self, seconds: float) -> None:
-        await anyio.sleep(seconds)
+        await anyio.sleep(max(0.0, seconds))
 
 
 class ManualClock:

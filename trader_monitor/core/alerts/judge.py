@@ -25,8 +25,9 @@ from trader_monitor.core.series import Touched
 
 __all__ = ["Failure", "RuleSet", "compile_rules"]
 
-TICK = 5.0
-"""Seconds between judgements of a rule that reads the clock or a range."""
+TICKS = (1.0, 5.0)
+"""Seconds between judgements of a rule that reads the clock or a range: few rules often, many in turn less often."""
+FEW = 50
 QUIET_TICK = 30.0
 """The same for one that only a series' falling silent can change; that takes five minutes anyway."""
 _GROUP = 25
@@ -64,7 +65,7 @@ def compile_rules(rules: Iterable[Rule]) -> RuleSet:
 class RuleSet:
     """The Judge of the journal."""
 
-    def __init__(self, rules: Sequence[CompiledRule], *, tick: float = TICK, max_alerts: int = MAX_ALERTS) -> None:
+    def __init__(self, rules: Sequence[CompiledRule], *, tick: float | None = None, max_alerts: int = MAX_ALERTS) -> None:
         self.rules = tuple(rules)
         self.failures: dict[tuple[str, str], Failure] = {}
         self._courts = tuple(Court(rule, max_alerts, self._fail) for rule in self.rules)
@@ -175,8 +176,10 @@ class _Tick:
         self.rules = tuple(rules)
 
 
-def _ticks(rules: Sequence[CompiledRule], tick: float) -> list[_Tick]:
+def _ticks(rules: Sequence[CompiledRule], tick: float | None) -> list[_Tick]:
     clocked = [at for at, rule in enumerate(rules) if rule.condition.time_driven]
+    if tick is None:
+        tick = TICKS[len(clocked) > FEW]
     others = set(range(len(rules))) - set(clocked)
     quiet = sorted(at for at in others if not gauge_threshold(rules[at].rule.expr))
     out = []
