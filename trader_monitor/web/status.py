@@ -170,8 +170,7 @@ def judge(board: Board, children: Sequence[ChildView], degraded: str | None, beg
                 well_since = max(well_since, changed)
         elif check.check not in named:
             since = since_run(board, (("__name__", "check_up"), ("check", check.check)), 0.0)
-            why = f": {check.message}" if check.message else ""
-            troubles.append(Trouble("warning", since or changed, f"The check {check.check} fails{why}"))
+            troubles.append(Trouble("warning", since or changed, f"The check {check.check} fails"))
     troubles += [
         Trouble("critical" if child.essential else "error", child.since or began, f"{child.name} is parked")
         for child in children

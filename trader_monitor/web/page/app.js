@@ -96,7 +96,7 @@ function state() {
 	const { status } = store;
 	document.body.classList.toggle("away", !!down);
 	if (down) {
-		const was = status ? `Last known, at ${clock(down.at / 1000, true)}: ${WORDS[status.state].toLowerCase()}. ` : "";
+		const was = status ? `Last known: ${WORDS[status.state].toLowerCase()}. ` : "";
 		const wait = Math.max(0, Math.ceil((down.retry - Date.now()) / 1000));
 		return band("stale", "", [`Since ${clock(down.at / 1000, true)}, for ${span(Math.max(1, Math.round((Date.now() - down.at) / 1000)))}. ${was}`, wait ? `Trying again in ${wait} s.` : "Trying…"]);
 	}
