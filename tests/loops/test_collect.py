@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import anyio
 from aiohttp import web
@@ -52,6 +52,38 @@ async def test_the_instants_do_not_drift_however_long_a_collection_takes() -> No
     assert began == [0, 15, 30, 45, 60, 75][: len(began)]
     assert len(began) >= 5
     assert values(rounds[0])["collector_duration_seconds"] == 4
+
+
+async def test_collectors_of_one_interval_share_their_instants_whenever_they_begin() -> None:
+    clock = ManualClock(mono=0.0)
+
+    async def quick(options: Any, env: Any) -> list[Reading]:
+        return []
+
+    async with house(tables(quick), clock) as env, running(collect(env, "it")):
+        await clock.advance(7)
+        async with running(collect(env, "it")):
+            await clock.advance(38.5)
+            seconds = [round(fact.at - clock.now().wall + 45.5, 3) for fact in env.journal.facts]
+    assert seconds == [0, 7, 15, 15, 30, 30, 45, 45]
+
+
+async def test_collectors_that_ask_others_have_phases_of_their_own() -> None:
+    clock = ManualClock(mono=0.0)
+
+    class Spread(Struct, frozen=True):
+        SPREAD: ClassVar[bool] = True
+
+    async def quick(options: Any, env: Any) -> list[Reading]:
+        return []
+
+    config = tables(quick, options=Spread())
+    async with house(config, clock) as env, running(*(collect(env, "it") for _ in range(8))):
+        await clock.advance(1)
+        assert len(env.journal.facts) == 8, "the first round comes soon"
+        await clock.advance(45)
+        phases = {round((fact.at - clock.now().wall + 46) % 15, 3) for fact in env.journal.facts[8:]}
+    assert len(phases) == 8
 
 
 async def test_instants_that_a_long_collection_missed_are_left_out_and_counted() -> None:
@@ -148,7 +180,7 @@ async def test_series_and_targets_that_vanish_get_the_staleness_marker() -> None
     bodies = iter([(200, 'a{x="1"} 1\na{x="2"} 2\n'), (200, 'a{x="1"} 1\n'), (500, "")])
 
     async def answer(_: web.Request) -> web.Response:
-        status, body = next(bodies)
+        status, body = next(bodies, (500, ""))
         return web.Response(status=status, text=body)
 
     async with server(answer) as url:
@@ -157,7 +189,7 @@ async def test_series_and_targets_that_vanish_get_the_staleness_marker() -> None
             for wanted in (1, 2, 3):
                 await clock.advance(15)
                 await until(lambda wanted=wanted: len(env.journal.facts) >= wanted)
-            _, second, third = env.journal.facts
+            _, second, third = env.journal.facts[:3]
     marks = {
         dict(labels).get("x"): is_stale(v)
         for labels, v in zip(second.labels, second.values, strict=True)

@@ -5,6 +5,8 @@ A plugin names its metrics once, as constants, and calls them for each value:
     LOAD = gauge("host_load1", "Runnable and blocked tasks, averaged over one minute.")
     yield LOAD(0.7)
     yield BYTES(1024, interface="eth0")
+
+A collector whose options have `SPREAD: ClassVar[bool] = True` asks others: each of them then has its own phase.
 """
 
 from __future__ import annotations

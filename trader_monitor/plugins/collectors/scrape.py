@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, cast, get_args
+from typing import Any, ClassVar, cast, get_args
 
 import aiohttp
 import anyio
@@ -34,6 +34,8 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     """`labels` are added to every series; the target's own labels give way (`exported_NAME`) or, with
     `honor_labels`, win. A target with more than `max_samples`, `max_labels` or `max_body` is refused as a whole.
     """
+
+    SPREAD: ClassVar[bool] = True
 
     url: str
     labels: dict[str, str] = field(default_factory=dict)
