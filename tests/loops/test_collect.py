@@ -80,9 +80,10 @@ async def test_collectors_that_ask_others_have_phases_of_their_own() -> None:
     config = tables(quick, options=Spread())
     async with house(config, clock) as env, running(*(collect(env, "it") for _ in range(8))):
         await clock.advance(1)
-        assert len(env.journal.facts) == 8, "the first round comes soon"
+        begun = len(env.journal.facts)
+        assert begun >= 8, "the first round comes soon"
         await clock.advance(45)
-        phases = {round((fact.at - clock.now().wall + 46) % 15, 3) for fact in env.journal.facts[8:]}
+        phases = {round((fact.at - clock.now().wall + 46) % 15, 3) for fact in env.journal.facts[begun:]}
     assert len(phases) == 8
 
 
