@@ -138,6 +138,16 @@ def test_a_dip_within_a_batch_is_seen() -> None:
     assert newest(board)["account_drawdown_max_ratio{source=b}"] == pytest.approx(0.6)
 
 
+def test_a_bot_whose_clock_is_ahead_hides_nothing() -> None:
+    board = board_of(Heartbeat(at=T0 + 59, source="fast"), Account(at=T0 + 59, source="fast", equity=5.0))
+    board.fold(Heartbeat(at=T0 + 1, source="right"), Now(T0 + 1, 501.0))
+    (sid,) = [s for s in board.series.sids() if ("type", "heartbeat") in board.series.labels_of(s)]
+    t, v = board.series.head(sid)
+    assert (t.tolist(), v.tolist()) == ([int(T0 * 1000), int(T0 * 1000) + 1000], [1.0, 2.0])
+    assert newest(board)["heartbeat_timestamp_seconds{source=fast}"] == T0 + 59, "what it said stays what it said"
+    assert max(board.series.last_t[: len(board.series)]) == int(T0 * 1000) + 1000
+
+
 def test_the_three_ages_of_a_stream() -> None:
     frames = [
         MarketData(at=T0, exchange="e", symbol="S", price=5.0, exchange_at=T0 - 1),

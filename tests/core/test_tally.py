@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trader_monitor.core.series import SeriesStore, is_stale
-from trader_monitor.core.tally import BOUNDS, REFRESH_MS, SLICE, Tally, labels_for
+from trader_monitor.core.tally import ASLEEP_AFTER_MS, BOUNDS, REFRESH_MS, SLICE, Tally, labels_for
 
 
 def samples(series: SeriesStore, name: str) -> list[tuple[int, float]]:
@@ -76,6 +76,24 @@ def test_what_stands_is_written_again_and_what_was_reported_is_not() -> None:
         tally.refresh(now)
     assert samples(tally.series, "s") == [(1000 + n * REFRESH_MS, 7.0) for n in range(3)]
     assert samples(tally.series, "g") == [(1000, 7.0)]
+
+
+def test_what_nothing_has_changed_for_a_month_falls_asleep_and_goes_on_when_it_is_wanted() -> None:
+    tally = Tally(SeriesStore(head=8192))
+    counter = tally.counter("c_total", "help", "a")
+    counter.add(("x",), 1000, 5.0)
+    tally.settle()
+    for now in (ASLEEP_AFTER_MS, ASLEEP_AFTER_MS + 1000, ASLEEP_AFTER_MS + 60_000, ASLEEP_AFTER_MS + 120_000):
+        tally.refresh(now)
+    written = samples(tally.series, "c_total")
+    assert [t for t, _ in written] == [1000, ASLEEP_AFTER_MS, ASLEEP_AFTER_MS + 60_000]
+    assert is_stale(written[-1][1]), "once, and nothing more"
+    tally.series.forget(tally.series.sids())
+    counter.add(("x",), ASLEEP_AFTER_MS + 180_000)
+    tally.settle()
+    assert samples(tally.series, "c_total") == [(ASLEEP_AFTER_MS + 180_000, 6.0)]
+    tally.refresh(ASLEEP_AFTER_MS + 240_000)
+    assert samples(tally.series, "c_total")[-1] == (ASLEEP_AFTER_MS + 240_000, 6.0)
 
 
 def test_refreshing_is_done_in_slices() -> None:

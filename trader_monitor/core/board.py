@@ -11,10 +11,10 @@ from typing import Any
 
 from trader_monitor.core.bots import Bots
 from trader_monitor.core.facts import (
+    EVENT_TYPES,
     Account,
     Connection,
     Decision,
-    Event,
     Fact,
     Heartbeat,
     HttpRequest,
@@ -42,6 +42,8 @@ from trader_monitor.core.trading.exchange import Exchanges
 from trader_monitor.core.trading.fills import Fills
 
 __all__ = ["Board"]
+
+_EVENTS = frozenset(EVENT_TYPES)
 
 
 class Board:
@@ -101,24 +103,28 @@ class Board:
     def fold_many(self, facts: Iterable[Fact], now: Now) -> None:
         """Folds a batch in one step; counters and states are written to their series once, at its end.
 
-        `now` refreshes what stands and is not judged otherwise; in replay it is the time when the batch came.
+        In replay `now` is the time when the batch came. What a bot whose clock is ahead reports of the future is
+        put at the present: it has happened, and it must not hide what others report until then.
         """
         folds = self._folds
         seen: dict[type, int] = {}
+        now_ms = int(now.wall * 1000.0 + 0.5)
         t_ms = 0
         for fact in facts:
             kind = type(fact)
             t_ms = int(fact.at * 1000.0 + 0.5)
+            if t_ms > now_ms and kind in _EVENTS:
+                t_ms = now_ms
             folds[kind](fact, t_ms)
             seen[kind] = seen.get(kind, 0) + 1
         for kind, number in seen.items():
-            if issubclass(kind, Event):
+            if kind in _EVENTS:
                 name = str(kind.__struct_config__.tag)
                 self.counts[name] = self.counts.get(name, 0) + number
                 self._events.add((name,), t_ms, number)
         self._own.unpark(now)
         self._tally.settle()
-        self._tally.refresh(int(now.wall * 1000.0 + 0.5))
+        self._tally.refresh(now_ms)
 
     def rebase(self, now: Now) -> None:
         """After a reboot the monotonic clock began anew: every stamp of it becomes the present.

@@ -2,7 +2,8 @@
 
 A *standing* value (a counter, a state, a position) is true until the next fact changes it, so `refresh` writes
 it again, as a scrape would; a *reported* one (a bot's equity) is not repeated: after five minutes of silence it
-is unknown. Standing values are persisted with the board.
+is unknown. Standing values are persisted with the board. One that nothing has changed for a month falls asleep:
+its series ends, so that a bot long gone does not take up room, and goes on from where it was when it is wanted.
 
 Counters and states change in memory as each fact is folded and are written once per step, at the newest `at`;
 their times never go back, because a counter that did would look like a restart.
@@ -26,6 +27,9 @@ BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0
 REFRESH_MS = 15_000
 """A standing value is written again when its newest sample is this old."""
 
+ASLEEP_AFTER_MS = 30 * 86_400_000
+"""A standing value that nothing has changed for so long is no longer refreshed."""
+
 SLICE = 2_000
 """The most cells that one step refreshes, so that no step takes long."""
 
@@ -41,6 +45,7 @@ class Kept(NamedTuple):
     labels: Labels
     value: float
     t_ms: int
+    changed_ms: int
 
 
 class Pending(Protocol):
@@ -60,7 +65,19 @@ def labels_for(name: str, names: tuple[str, ...], key: Key) -> Labels:
 class Cell:
     """One series' present value; `t_ms` is the newest time written."""
 
-    __slots__ = ("_dirty", "_meant", "_raw", "labels", "sid", "standing", "t_ms", "tally", "value")
+    __slots__ = (
+        "_dirty",
+        "_meant",
+        "_raw",
+        "asleep",
+        "changed_ms",
+        "labels",
+        "sid",
+        "standing",
+        "t_ms",
+        "tally",
+        "value",
+    )
 
     def __init__(self, tally: Tally, labels: Labels, sid: int, standing: bool) -> None:
         self.tally = tally
@@ -69,6 +86,8 @@ class Cell:
         self.standing = standing
         self.value = 0.0
         self.t_ms = 0
+        self.changed_ms = 0
+        self.asleep = False
         self._meant = 0
         self._raw = 0
         self._dirty = False
@@ -88,6 +107,19 @@ class Cell:
 
     def write(self, t_ms: int, value: float) -> None:
         """Writes at once, never at an earlier time than before."""
+        self.changed_ms = t_ms
+        self.asleep = False
+        self._append(t_ms, value)
+
+    def refresh(self, now_ms: int) -> None:
+        """Writes again what still stands, or puts it to sleep."""
+        if now_ms - self.changed_ms < ASLEEP_AFTER_MS:
+            self._append(now_ms, self.value)
+        elif not self.asleep:
+            self.asleep = True
+            self.tally.series.append(self.sid, now_ms, STALE)
+
+    def _append(self, t_ms: int, value: float) -> None:
         self.value = value
         if t_ms < self.t_ms:
             t_ms = self.t_ms
@@ -293,14 +325,15 @@ class Tally:
         due = now_ms - REFRESH_MS
         for cell in self._round[-SLICE:]:
             if cell.standing and cell.t_ms <= due:
-                cell.write(now_ms, cell.value)
+                cell.refresh(now_ms)
         del self._round[-SLICE:]
 
     def kept(self) -> list[Kept]:
-        return [Kept(cell.labels, cell.value, cell.t_ms) for cell in self.cells.values()]
+        return [Kept(cell.labels, cell.value, cell.t_ms, cell.changed_ms) for cell in self.cells.values()]
 
     def restore(self, kept: Iterable[Kept]) -> None:
-        for labels, value, t_ms in kept:
+        for labels, value, t_ms, changed_ms in kept:
             cell = self.cell(labels, standing=True)
             cell.value = value
             cell.t_ms = t_ms
+            cell.changed_ms = changed_ms
