@@ -15,6 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trader_monitor.core.alerts.judge import compile_rules
+from trader_monitor.core.alerts.rule import Rule
 from trader_monitor.core.facts import Samples
 from trader_monitor.core.matcher import Matcher
 from trader_monitor.core.series import NEVER, SeriesStore
@@ -317,3 +319,25 @@ async def test_the_cache_is_bounded(journal: Journal) -> None:
 
 def test_tiers_divide_a_day() -> None:
     assert DAY_MS % (MINUTE * 1000) == DAY_MS % (QUARTER * 1000) == 0
+
+
+async def test_a_rule_looks_back_as_far_as_it_says_before_and_after_a_restart(tmp_path: Path) -> None:
+    rules = compile_rules([Rule(name="idle", expr="max_over_time(load[6h]) < 2", severity="error", summary="idle")])
+    path, hours = tmp_path / "store.db", [0, 1, 2, 3, 4, 5]
+
+    async def lived(begin: int) -> Journal:
+        clock = ManualClock(wall=begin / 1000)
+        return await open_journal(path, clock=clock, meters=Meters(), judge=rules)
+
+    journal = await lived(T0)
+    for hour in hours:
+        for minute in range(0, 60, 5):
+            await record(journal, T0 + hour * 3_600_000 + minute * 60_000, n1=9.0 if hour == 0 else 1.0, n2=1.0)
+    for _ in range(2):
+        (sid,) = journal.board.series.select(named("load", Matcher("n", "=", "1"))).tolist()
+        t, v = journal.board.series.head(sid)
+        assert (int(t[0]), v.max()) == (T0, 9.0), "in memory, because the rules are judged over that"
+        assert await snapshot(journal)
+        await journal.close()
+        journal = await lived(T0 + 6 * 3_600_000 - 1)
+    await journal.close()

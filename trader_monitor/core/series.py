@@ -10,7 +10,7 @@ Time is int64 milliseconds, UTC. Values are float64 and may be NaN, infinite or 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -29,6 +29,7 @@ __all__ = [
     "Source",
     "Times",
     "Touched",
+    "Windows",
     "is_stale",
     "stale_mask",
 ]
@@ -53,6 +54,10 @@ class Touched(NamedTuple):
     times_ms: tuple[int, ...]
 
 
+Windows: TypeAlias = Iterable[tuple[tuple[Matcher, ...], int]]
+"""Series by selector, and how many milliseconds of them a rule looks back on."""
+
+
 class SeriesStore:
     """All series of one board. A series' id never changes and is never given to another.
 
@@ -60,7 +65,8 @@ class SeriesStore:
     disk (`mark_flushed`) are kept beyond it, up to four times as many; then the oldest go, counted in `lost`.
     """
 
-    def __init__(self, *, max_series: int = 50_000, head: int = 256) -> None:
+    def __init__(self, *, max_series: int = 50_000, head: int = 256, windows: Windows = ()) -> None:
+        """`windows` are kept from the first sample on (`keep`)."""
         self.max_series = max_series
         self.generation = 0
         self.refused = 0
@@ -82,6 +88,8 @@ class SeriesStore:
         self._selections: dict[tuple[Matcher, ...], Selection] = {}
         self._touched: set[int] = set()
         self._touched_times: set[int] = set()
+        for matchers, window_ms in windows:
+            self.keep(matchers, window_ms)
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -163,6 +171,15 @@ class SeriesStore:
         wanted = self._wanted[matchers] = Wanted(tests, window_ms)
         for sid in self.select(matchers).tolist():
             self._lengthen(sid, wanted)
+
+    def reach_ms(self, labels: Labels) -> int:
+        """How far back such a series is to be kept at least, in milliseconds; 0 where nobody asked."""
+        return max((wanted.window_ms for wanted in self._wanted.values() if wanted.covers(labels)), default=0)
+
+    @property
+    def longest_ms(self) -> int:
+        """The longest window that anybody asked for."""
+        return max((wanted.window_ms for wanted in self._wanted.values()), default=0)
 
     def _lengthen(self, sid: int, wanted: Wanted) -> None:
         if wanted.window_ms > self._longer.get(sid, self._bounds).window_ms:

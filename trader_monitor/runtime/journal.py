@@ -349,15 +349,18 @@ async def open_journal(
     """
     boot = _boot_id()
     now = clock.now()
+    judge = judge or Unjudged()
     store = await asyncio.to_thread(Store, path)
     pen = Pen(boot)
     store.ended, store.renewed = pen.ended, pen.renewed
     trouble: Exception | None = store.failure
     salvaged: Salvaged | None = None
-    replayed = Replayed(Board(SeriesStore(max_series=max_series)), 0, 0)
+    replayed = Replayed(Board(SeriesStore(max_series=max_series, windows=judge.windows)), 0, 0)
     try:
         if trouble is None and store.quarantined is None:
-            replayed = await asyncio.to_thread(replay_file, path, now, boot, max_series=max_series)
+            replayed = await asyncio.to_thread(
+                replay_file, path, now, boot, max_series=max_series, windows=judge.windows
+            )
     except (sqlite3.Error, OSError, Damaged) as error:
         if is_corruption(error) or isinstance(error, Damaged):
             await store.renew()
@@ -366,12 +369,13 @@ async def open_journal(
     if store.quarantined is not None and trouble is None:
         salvaged = await salvage(store.quarantined, store)
         try:
-            replayed = await asyncio.to_thread(replay_file, path, now, boot, max_series=max_series)
+            replayed = await asyncio.to_thread(
+                replay_file, path, now, boot, max_series=max_series, windows=judge.windows
+            )
         except (sqlite3.Error, OSError, Damaged) as error:
             log.error("what was salvaged cannot be replayed", reason=_reason(error))
     journal = Journal(store, pen, replayed, clock, meters, boot)
-    if judge is not None:
-        journal.judge = judge
+    journal.judge = judge
     if trouble is not None:
         journal.fail(trouble)
     elif salvaged is not None:

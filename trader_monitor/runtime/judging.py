@@ -7,7 +7,7 @@ from typing import Protocol
 
 from trader_monitor.core.board import Board
 from trader_monitor.core.facts import AlertChanged, Now
-from trader_monitor.core.series import Touched
+from trader_monitor.core.series import Touched, Windows
 
 __all__ = ["Judge", "Unjudged", "judged"]
 
@@ -16,6 +16,10 @@ ROUNDS = 4
 
 class Judge(Protocol):
     """The rules, pure: what changes for the alerts, given the board."""
+
+    @property
+    def windows(self) -> Windows:
+        """What of the series has to be in memory for the rules to look back on."""
 
     def touched(self, board: Board, touched: Touched, now: Now) -> list[AlertChanged]: ...
 
@@ -26,6 +30,8 @@ class Judge(Protocol):
 
 class Unjudged:
     """No rules."""
+
+    windows: Windows = ()
 
     def touched(self, board: Board, touched: Touched, now: Now) -> list[AlertChanged]:
         return []

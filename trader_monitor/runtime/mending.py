@@ -84,7 +84,12 @@ class Mender:
         await journal.store.write(lambda db: None)  # the schema is there, and the writer has nothing in hand
         await journal.settled()
         replayed = await asyncio.to_thread(
-            replay_file, journal.store.path, journal.clock.now(), journal.boot, max_series=journal.max_series
+            replay_file,
+            journal.store.path,
+            journal.clock.now(),
+            journal.boot,
+            max_series=journal.max_series,
+            windows=journal.judge.windows,
         )
         for row in self.owed:
             replayed.board.fold_many(row.facts, row.now)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ import structlog
 from trader_monitor.core.board import Board
 from trader_monitor.core.facts import Event, Fact, Labels, Now
 from trader_monitor.core.ids import Ids
-from trader_monitor.core.series import SeriesStore
+from trader_monitor.core.series import SeriesStore, Windows
 from trader_monitor.core.snapshot import SnapshotError
 from trader_monitor.runtime.rows import Damaged, encode, labels_by_id, last_seq, unpack
 from trader_monitor.runtime.store import open_read_only
@@ -57,12 +58,15 @@ class _Start(NamedTuple):
     sealed: int = 0
 
 
-def replay(db: sqlite3.Connection, now: Now, boot: str, *, max_series: int = 50_000) -> Replayed:
-    """Rebuilds the board; raises `sqlite3.Error` or `Damaged`."""
+def replay(db: sqlite3.Connection, now: Now, boot: str, *, max_series: int = 50_000, windows: Windows = ()) -> Replayed:
+    """Rebuilds the board, with as much of its series in memory as `windows` ask for.
+
+    Raises `sqlite3.Error` or `Damaged`.
+    """
     db.execute("BEGIN")
     try:
         labels = labels_by_id(db)
-        start = _begin(db, labels, max_series)
+        start = _begin(db, labels, partial(SeriesStore, max_series=max_series, windows=windows))
         replayed = _tail(db, start, labels, now, boot)
         if start.seq == 0:
             load_heads(db, replayed.board.series, labels, now.wall)
@@ -72,10 +76,10 @@ def replay(db: sqlite3.Connection, now: Now, boot: str, *, max_series: int = 50_
             db.execute("ROLLBACK")
 
 
-def replay_file(path: Path, now: Now, boot: str, *, max_series: int = 50_000) -> Replayed:
+def replay_file(path: Path, now: Now, boot: str, *, max_series: int = 50_000, windows: Windows = ()) -> Replayed:
     """The same from a file."""
     with closing(open_read_only(path)) as db:
-        return replay(db, now, boot, max_series=max_series)
+        return replay(db, now, boot, max_series=max_series, windows=windows)
 
 
 def batches(
@@ -96,7 +100,7 @@ def batches(
         yield seq, Now(wall, mono), name, unpack(zlib.decompress(body) if packed else body, labels)
 
 
-def _begin(db: sqlite3.Connection, labels: dict[int, Labels], max_series: int) -> _Start:
+def _begin(db: sqlite3.Connection, labels: dict[int, Labels], empty: Callable[[], SeriesStore]) -> _Start:
     """The newest snapshot that is whole, with the samples before it in the heads; else nothing."""
     damage: Exception | None = None
     rows = db.execute(
@@ -110,7 +114,7 @@ def _begin(db: sqlite3.Connection, labels: dict[int, Labels], max_series: int) -
         except (Damaged, zlib.error, msgspec.MsgspecError) as error:
             damage = error
             continue
-        series = SeriesStore(max_series=max_series)
+        series = empty()
         for metric, metadata in snapshot.metadata.items():
             series.describe(metric, *metadata)
         segments = _segments(db)
@@ -123,7 +127,7 @@ def _begin(db: sqlite3.Connection, labels: dict[int, Labels], max_series: int) -
         return _Start(board, seq, name, max(segments, default=0))
     if damage is not None and not _complete(db):
         raise Damaged(str(damage))
-    return _Start(Board(SeriesStore(max_series=max_series)), 0, None)
+    return _Start(Board(empty()), 0, None)
 
 
 def _complete(db: sqlite3.Connection) -> bool:

@@ -306,8 +306,10 @@ def _united_rows(before: Sequence[Block], late: Sequence[Group], tier: int) -> l
 
 
 def load_heads(db: sqlite3.Connection, series: SeriesStore, labels: dict[int, Labels], wall: float) -> None:
-    """Puts the last hour before `wall` (Unix seconds) into the heads."""
-    since = int(wall * 1000) - _HEADS_MS
+    """Puts the last hour before `wall` (Unix seconds), or as long as rules look back, into the heads."""
+    now = int(wall * 1000)
+    since = now - max(_HEADS_MS, series.longest_ms)
+    reaches: dict[int, int] = {}
     found: dict[int, list[tuple[Times, Columns]]] = {}
     for crc, body in db.execute("SELECT crc, body FROM block WHERE tier = 0 AND t1 > ? ORDER BY id", (since,)):
         try:
@@ -316,13 +318,16 @@ def load_heads(db: sqlite3.Connection, series: SeriesStore, labels: dict[int, La
             log.error("a block of the history is damaged", reason=str(error))
             continue
         for key in block:
+            if key not in labels:
+                continue
+            if key not in reaches:
+                reaches[key] = now - max(_HEADS_MS, series.reach_ms(labels[key]))
             t = block.times(key)
-            start = int(t.searchsorted(since, side="right"))
+            start = int(t.searchsorted(reaches[key], side="right"))
             if start < len(t):
                 found.setdefault(key, []).append((t[start:], (block.column(key)[start:],)))
     for key, parts in found.items():
-        if key in labels:
-            sid = series.intern(labels[key])
-            if sid >= 0:
-                t, (v,) = merged_columns(parts)
-                series.load(sid, t, v)
+        sid = series.intern(labels[key])
+        if sid >= 0:
+            t, (v,) = merged_columns(parts)
+            series.load(sid, t, v)

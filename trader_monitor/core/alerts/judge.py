@@ -21,7 +21,7 @@ from trader_monitor.core.alerts.lifecycle import retire
 from trader_monitor.core.alerts.rule import CompiledRule, Rule, RuleErrors, RuleProblem, compile_rule
 from trader_monitor.core.alerts.selection import RuleIndex
 from trader_monitor.core.facts import AlertChanged, Now
-from trader_monitor.core.series import Touched
+from trader_monitor.core.series import Touched, Windows
 
 __all__ = ["Failure", "RuleSet", "compile_rules"]
 
@@ -30,6 +30,7 @@ TICKS = (1.0, 5.0)
 FEW = 50
 QUIET_TICK = 30.0
 """The same for one that only a series' falling silent can change; that takes five minutes anyway."""
+_INSTANT_MS = 300_000
 _GROUP = 25
 """Rules that are judged in one go by time alone, so that a thousand of them do not block the loop."""
 
@@ -65,7 +66,9 @@ def compile_rules(rules: Iterable[Rule]) -> RuleSet:
 class RuleSet:
     """The Judge of the journal."""
 
-    def __init__(self, rules: Sequence[CompiledRule], *, tick: float | None = None, max_alerts: int = MAX_ALERTS) -> None:
+    def __init__(
+        self, rules: Sequence[CompiledRule], *, tick: float | None = None, max_alerts: int = MAX_ALERTS
+    ) -> None:
         self.rules = tuple(rules)
         self.failures: dict[tuple[str, str], Failure] = {}
         self._courts = tuple(Court(rule, max_alerts, self._fail) for rule in self.rules)
@@ -75,6 +78,12 @@ class RuleSet:
         self._ticks = _ticks(self.rules, tick)
         self._deadlines: dict[int, float] = {}
         """Those of the few rules that have one: this is asked after each change of an alert."""
+
+    @property
+    def windows(self) -> Windows:
+        """By selector, how far back the rules look where that is more than an instant selector's five minutes."""
+        plans = [plan for court in self._courts for plan in (court.compiled.condition, court.compiled.clear) if plan]
+        return [(s, plan.lookback_ms) for plan in plans for s in plan.selectors if plan.lookback_ms > _INSTANT_MS]
 
     def touched(self, board: Alerts, touched: Touched, now: Now) -> list[AlertChanged]:
         """Judges the rules that these samples concern."""
@@ -116,6 +125,8 @@ class RuleSet:
             return
         self._board = board
         self._fresh = True
+        for selector, window_ms in self.windows:
+            board.series.keep(selector, window_ms)
         active: dict[str, dict[str, AlertChanged]] = {}
         for alert in board.alerts.values():
             if alert.state != "resolved":
