@@ -9,16 +9,20 @@ async with sink() as slack, daemon(tmp_path, rules, slack) as house:
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 from aiohttp import web
@@ -61,17 +65,20 @@ class Sink:
         self.alerts: list[dict[str, Any]] = []
         self.keys: list[str] = []
         self.headers: list[Mapping[str, str]] = []
+        self.bodies: list[bytes] = []
+        self.answer = ""
         self._news = asyncio.Condition()
 
     async def take(self, request: web.Request) -> web.Response:
-        payload = await request.json()
+        payload = json.loads(body := await request.read())
         async with self._news:
             if self.status < 300:
                 self.alerts += payload["alerts"]
                 self.keys.append(request.headers.get("Idempotency-Key", ""))
                 self.headers.append(dict(request.headers))
+                self.bodies.append(body)
             self._news.notify_all()
-        return web.Response(status=self.status)
+        return web.Response(status=self.status, text=self.answer)
 
     async def want(self, wanted: Wanted, *, within: float = 10.0, after: int = 0) -> dict[str, Any]:
         """The first alert that is wanted, from the `after`-th on; AssertionError with what came instead."""
@@ -105,6 +112,53 @@ async def sink() -> AsyncIterator[Sink]:
         await runner.cleanup()
 
 
+class Patient:
+    """What checks ask and actions heal: an HTTP endpoint that fails until it is told otherwise."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.well = False
+        self.healed_by: str | None = None
+        """The action (by path) that makes it well."""
+        self.echo = False
+        """Whether it answers with the headers it was sent, as careless servers do."""
+        self.called: list[str] = []
+        self.holding: asyncio.Event | None = None
+        """While there is one that is not set, actions get no answer."""
+
+    async def asked(self, request: web.Request) -> web.Response:
+        text = str(dict(request.headers)) if self.echo else "well" if self.well else "ill"
+        return web.Response(status=200 if self.well else 503, text=text)
+
+    async def treated(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        self.called.append(name)
+        if self.holding is not None:
+            await self.holding.wait()
+        if name == self.healed_by:
+            self.well = True
+        text = str(dict(request.headers)) if self.echo else "treated"
+        return web.Response(status=500 if self.echo else 200, text=text)
+
+
+@asynccontextmanager
+async def patient() -> AsyncIterator[Patient]:
+    it = Patient()
+    app = web.Application()
+    app.router.add_get("/ping", it.asked)
+    app.router.add_post("/treat/{name}", it.treated)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    it.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield it
+    finally:
+        if it.holding is not None:
+            it.holding.set()
+        await runner.cleanup()
+
+
 class House:
     """A daemon in a process of its own, on a store that outlives it."""
 
@@ -117,6 +171,7 @@ class House:
         self.socket = folder / "ingest.sock"
         self.log = folder / "daemon.log"
         self.process: asyncio.subprocess.Process | None = None
+        self.headers: dict[str, str] = {}
         self.write(config)
 
     def write(self, config: str) -> None:
@@ -192,10 +247,53 @@ class House:
         self.process.send_signal(number)
 
     async def get(self, path: str, **query: str) -> Any:
-        async with aiohttp.ClientSession() as session, session.get(self.url + path, params=query) as answer:
+        async with (
+            aiohttp.ClientSession(headers=self.headers) as session,
+            session.get(self.url + path, params=query) as answer,
+        ):
             body = await answer.json(content_type=None)
             assert answer.status == 200, (answer.status, body)
             return body
+
+    async def text(self, path: str) -> str:
+        """The answer's body, whatever its status."""
+        async with aiohttp.ClientSession(headers=self.headers) as session, session.get(self.url + path) as answer:
+            return await answer.text()
+
+    async def command(self, *words: str, **env: str) -> tuple[int, str]:
+        """The exit code and all output of `trader-monitor WORDS --config …`."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "trader_monitor",
+            *words,
+            "--config",
+            str(self.config),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env={**os.environ, **env},
+        )
+        out, _ = await asyncio.wait_for(process.communicate(), 30)
+        assert process.returncode is not None
+        return process.returncode, out.decode()
+
+    async def reload(self, config: str, *, taken: bool = True) -> None:
+        """Writes another configuration, sends SIGHUP, and waits until the log says what became of it."""
+        message = "reloaded" if taken else "the new configuration is not taken"
+        before = sum(record["message"] == message for record in self.records())
+        self.write(config)
+        self.signal(signal.SIGHUP)
+        await self.said(message, after=before)
+
+    async def said(self, message: str, *, after: int = 0, within: float = 10.0) -> dict[str, Any]:
+        """Waits for a record of the log with this message: the first one after so many."""
+        deadline = time.monotonic() + within
+        while time.monotonic() < deadline:
+            found = [record for record in self.records() if record["message"] == message]
+            if len(found) > after:
+                return found[after]
+            await asyncio.sleep(0.02)
+        raise AssertionError(f"the log did not say {message!r} within {within} s:\n{self.tail()}")
 
     async def value(self, expr: str) -> float | None:
         """The one value of an instant query; None when it yields nothing."""
@@ -207,7 +305,7 @@ class House:
 
     async def send(self, *events: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
         async with (
-            aiohttp.ClientSession() as session,
+            aiohttp.ClientSession(headers=self.headers) as session,
             session.post(self.url + "/v1/events", json=list(events) if len(events) > 1 else events[0])
             if len(events) == 1
             else session.post(
@@ -240,6 +338,137 @@ class House:
             await asyncio.sleep(0.05)
 
 
+class Answer(NamedTuple):
+    """What a door said."""
+
+    status: int
+    body: Any
+    headers: Mapping[str, str]
+
+    def errors(self) -> list[tuple[int, str]]:
+        """Where the faults are: line and path."""
+        return [(error["line"], error["path"]) for error in self.body["errors"]]
+
+
+class Residence(House):
+    """A daemon that many tests share, and a vigil that asks after its health all the while.
+
+    Its process belongs to no event loop, so that each test may have one of its own.
+    """
+
+    pid: int
+    vigil: Path
+
+    async def post(
+        self, body: bytes, kind: str = "application/x-ndjson", path: str = "/v1/events", **headers: str
+    ) -> Answer:
+        """Sends bytes as they are; in the headers' names `_` stands for `-`."""
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if kind:
+            sent["Content-Type"] = kind
+        skipped = [] if kind else ["Content-Type"]
+        async with (
+            aiohttp.ClientSession(skip_auto_headers=skipped) as session,
+            session.post(self.url + path, data=io.BytesIO(body), headers=sent) as answer,
+        ):
+            return Answer(answer.status, await answer.json(content_type=None), answer.headers)
+
+    async def ask(self, path: str, **query: str) -> Answer:
+        """A GET that may be refused."""
+        async with aiohttp.ClientSession() as session, session.get(self.url + path, params=query) as answer:
+            return Answer(answer.status, await answer.json(content_type=None), answer.headers)
+
+    def raw(self, sent: bytes, *, within: float = 5.0, port: int | None = None) -> bytes:
+        """All that comes back until the door is closed; what was sent may be left unread."""
+        came = b""
+        with socket.create_connection(("127.0.0.1", port or self.http), within) as sock:
+            try:
+                sock.sendall(sent)
+            except OSError:
+                pass  # refused before it was read
+            try:
+                while piece := sock.recv(65_536):
+                    came += piece
+            except ConnectionResetError:
+                pass
+        return came
+
+    def memory(self, what: str = "VmRSS") -> float:
+        """MiB of the daemon: resident, or at its highest (`VmHWM`) since `forget_peak`."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith(what + ":"):
+                return int(line.split()[1]) / 1024
+        raise AssertionError(f"no {what}")
+
+    def forget_peak(self) -> None:
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+    def pulses(self, since: float) -> list[list[float]]:
+        """What the vigil has seen of the time since then (monotonic)."""
+        lines = self.vigil.read_text().splitlines()
+        pulses = [[float(part) for part in line.split()] for line in lines if line.count(" ") == 3]
+        return [pulse for pulse in pulses if pulse[0] + pulse[1] >= since]
+
+    @asynccontextmanager
+    async def unharmed(self, *, within: float = 0.1) -> AsyncIterator[None]:
+        """Whatever happens inside: it answered within `within` s all the while, no child died, nothing was an error."""
+        began, records = time.monotonic(), len(self.records())
+        before = [(child["name"], child["restarts"]) for child in (await self.get("/v1/status"))["children"]]
+        yield
+        ended = time.monotonic()
+        async with asyncio.timeout(10):
+            while not (pulses := self.pulses(began)) or pulses[-1][0] < ended:
+                await asyncio.sleep(0.01)
+        ill = [pulse for pulse in pulses if pulse[3] != 200]
+        assert not ill, f"/health was not answered: {ill[:3]}"
+        slowest = max(pulses, key=lambda pulse: pulse[1] - pulse[2])
+        assert slowest[1] - slowest[2] <= within, f"/health took {slowest[1]:.3f} s, {slowest[2]:.3f} s of it waiting"
+        after = [(child["name"], child["restarts"]) for child in (await self.get("/v1/status"))["children"]]
+        assert after == before, "a child died"
+        bad = [r for r in self.records()[records:] if r["level"] in ("error", "critical") and r["logger"] != ALERTS]
+        assert bad == []
+
+
+ALERTS = "trader_monitor.alerts"
+"""The logger of the channel `log`: alerts are its business."""
+
+
+@contextmanager
+def residence(folder: Path, config: str) -> Iterator[Residence]:
+    """A daemon for many tests."""
+    house = Residence(folder, config)
+    house.vigil = folder / "vigil"
+    with house.log.open("ab") as log:
+        run = [sys.executable, "-m", "trader_monitor", "run", "--config", str(house.config)]
+        process = subprocess.Popen(run, stdout=log, stderr=log)
+    house.pid = process.pid
+    watch: subprocess.Popen[bytes] | None = None
+    try:
+        deadline = time.monotonic() + 20
+        while not _is_ready(house.url):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"the daemon is not ready:\n{house.tail()}")
+            time.sleep(0.02)  # noqa: ASYNC251 - there is no event loop here
+        vigil = [sys.executable, str(Path(__file__).with_name("vigil.py")), str(house.http), str(house.pid)]
+        watch = subprocess.Popen([*vigil, str(house.vigil)])
+        while not house.vigil.exists():
+            time.sleep(0.01)
+        yield house
+    finally:
+        for child in (watch, process):
+            if child is not None:
+                child.kill()
+                child.wait()
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url + "/ready", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
 @asynccontextmanager
 async def daemon(folder: Path, config: str, **how: Any) -> AsyncIterator[House]:
     """A daemon that is ready; whatever state the test left it in, nothing of it survives the test."""
@@ -253,3 +482,8 @@ async def daemon(folder: Path, config: str, **how: Any) -> AsyncIterator[House]:
 
 def account(equity: float, **fields: Any) -> dict[str, Any]:
     return {"type": "account", "at": time.time(), "source": "bot", "account": "main", "equity": equity, **fields}
+
+
+def trade(**fields: Any) -> dict[str, Any]:
+    base = {"type": "trade", "at": time.time(), "source": "bot", "symbol": "BTC", "side": "buy"}
+    return base | {"quantity": 1, "price": 10} | fields
