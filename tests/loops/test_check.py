@@ -9,10 +9,9 @@ from typing import Any
 import anyio
 from msgspec import Struct
 
-from tests.plugins.house import house, running
+from tests.plugins.house import QuickClock, house, running
 from trader_monitor.core.facts import ActionStep, CheckResult
 from trader_monitor.loops.check import check
-from trader_monitor.runtime.clock import ManualClock
 from trader_monitor.runtime.probe import Probe
 from trader_monitor.runtime.registry import Plugin
 
@@ -41,7 +40,7 @@ def tables(function: Callable[..., Any], **fields: Any) -> Any:
 class Patient:
     """Answers as it is told, and remembers when it was asked."""
 
-    def __init__(self, clock: ManualClock, ok: bool | None = True) -> None:
+    def __init__(self, clock: QuickClock, ok: bool | None = True) -> None:
         self.clock = clock
         self.ok = ok
         self.asked: list[float] = []
@@ -61,7 +60,7 @@ def states(env: Any) -> list[str]:
 
 
 async def test_a_breaker_opens_after_failures_in_a_row_waits_and_closes_at_the_first_good_answer() -> None:
-    clock = ManualClock(mono=0.0)
+    clock = QuickClock(mono=0.0)
     patient = Patient(clock, ok=False)
     async with house(tables(patient()), clock) as env, running(check(env, "bot")):
         await clock.advance(22)
@@ -81,7 +80,7 @@ async def test_a_breaker_opens_after_failures_in_a_row_waits_and_closes_at_the_f
 
 
 async def test_the_state_survives_a_restart_of_the_loop() -> None:
-    clock = ManualClock(mono=0.0)
+    clock = QuickClock(mono=0.0)
     patient = Patient(clock, ok=False)
     async with house(tables(patient()), clock) as env:
         async with running(check(env, "bot")):
@@ -97,7 +96,7 @@ async def test_the_state_survives_a_restart_of_the_loop() -> None:
 
 
 async def test_a_question_that_could_not_be_asked_is_no_data_and_moves_nothing() -> None:
-    clock = ManualClock(mono=0.0)
+    clock = QuickClock(mono=0.0)
     patient = Patient(clock, ok=False)
     async with house(tables(patient()), clock) as env, running(check(env, "bot")):
         await clock.advance(12)
@@ -115,7 +114,7 @@ async def test_a_question_that_could_not_be_asked_is_no_data_and_moves_nothing()
 
 
 async def test_an_open_breaker_is_not_closed_by_a_question_that_could_not_be_asked() -> None:
-    clock = ManualClock(mono=0.0)
+    clock = QuickClock(mono=0.0)
     patient = Patient(clock, ok=False)
     async with house(tables(patient()), clock) as env, running(check(env, "bot")):
         await clock.advance(25)
@@ -139,7 +138,7 @@ async def test_no_answer_within_the_deadline_is_a_bad_answer() -> None:
 
 
 async def test_no_answer_because_the_monitor_itself_stood_still_is_no_data() -> None:
-    clock = ManualClock(mono=0.0)
+    clock = QuickClock(mono=0.0)
 
     async def hang(options: Any, env: Any) -> Probe:
         clock._mono += 90  # SIGSTOP, a suspended machine: the deadline passed while nobody could have answered
@@ -164,7 +163,7 @@ async def test_a_value_that_is_no_number_is_left_out() -> None:
 
 
 async def test_after_an_action_the_next_question_comes_one_interval_later() -> None:
-    clock = ManualClock(mono=0.0)
+    clock = QuickClock(mono=0.0)
     patient = Patient(clock, ok=False)
     async with house(tables(patient(), recover=("restart",)), clock) as env, running(check(env, "bot")):
         await clock.advance(25)

@@ -8,11 +8,10 @@ from typing import Any
 import anyio
 from msgspec import Struct
 
-from tests.plugins.house import TinyJournal, house, running, until
+from tests.plugins.house import QuickClock, TinyJournal, house, running, until
 from trader_monitor.core.facts import ActionStep, Breaker, CheckResult
 from trader_monitor.loops.check import check
 from trader_monitor.loops.recover import recover
-from trader_monitor.runtime.clock import ManualClock
 from trader_monitor.runtime.probe import Probe
 from trader_monitor.runtime.registry import Plugin
 
@@ -56,7 +55,7 @@ class Ward:
         )  # fmt: skip
 
 
-async def leap(clock: ManualClock, seconds: float) -> None:
+async def leap(clock: QuickClock, seconds: float) -> None:
     """Much time at one go: who slept meanwhile wakes up late."""
     clock._mono += seconds
     clock._wall += seconds
@@ -72,7 +71,7 @@ def steps(env: Any, check: str = "bot") -> list[str]:
 
 
 async def test_an_action_that_helps_is_verified_by_the_next_probe() -> None:
-    clock = ManualClock()
+    clock = QuickClock()
 
     async def heal(check: str) -> None:
         ward.well[check] = True
@@ -88,7 +87,7 @@ async def test_an_action_that_helps_is_verified_by_the_next_probe() -> None:
 
 
 async def test_the_next_rung_is_tried_where_the_first_does_not_help_and_then_a_human_is_called() -> None:
-    clock = ManualClock()
+    clock = QuickClock()
 
     async def breaks(check: str) -> None:
         raise RuntimeError("unit not found")
@@ -109,7 +108,7 @@ async def test_the_next_rung_is_tried_where_the_first_does_not_help_and_then_a_h
 
 
 async def test_what_is_not_armed_is_rehearsed_only() -> None:
-    clock = ManualClock()
+    clock = QuickClock()
     ward = Ward(restart=nothing, reboot=nothing)
     ward.actions["restart"].armed = ward.actions["reboot"].armed = False
     async with house(ward.config, clock) as env, running(check(env, "bot"), recover(env)):
@@ -119,7 +118,7 @@ async def test_what_is_not_armed_is_rehearsed_only() -> None:
 
 
 async def test_the_budget_outlives_incidents_and_frees_by_the_hour() -> None:
-    clock = ManualClock()
+    clock = QuickClock()
 
     async def heal(check: str) -> None:
         ward.well[check] = True
@@ -180,7 +179,7 @@ async def test_one_run_of_an_action_at_a_time_however_many_checks_want_it() -> N
 
 
 async def test_a_step_cut_off_by_a_restart_is_taken_as_failed_and_a_probe_comes_before_anything_else() -> None:
-    clock = ManualClock()
+    clock = QuickClock()
 
     async def hang(check: str) -> None:
         await anyio.sleep_forever()
@@ -202,7 +201,7 @@ async def test_a_step_cut_off_by_a_restart_is_taken_as_failed_and_a_probe_comes_
 
 
 async def test_a_check_that_is_well_after_the_restart_needs_no_second_action() -> None:
-    clock = ManualClock()
+    clock = QuickClock()
 
     async def hang(check: str) -> None:
         await anyio.sleep_forever()
@@ -233,7 +232,7 @@ async def test_while_the_store_cannot_keep_a_step_no_action_is_begun() -> None:
 
 
 async def test_a_reload_that_takes_the_ladder_away_still_lets_the_incident_end() -> None:
-    clock = ManualClock()
+    clock = QuickClock()
     ward = Ward(restart=nothing)
     async with house(ward.config, clock) as env, running(check(env, "bot"), recover(env)):
         await clock.advance(15)

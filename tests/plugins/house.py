@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import importlib
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -16,7 +17,7 @@ from aiohttp import web
 
 from trader_monitor.core.facts import ActionStep, CheckResult, Fact, Heartbeat, Samples
 from trader_monitor.core.series import SeriesStore
-from trader_monitor.runtime.clock import Clock, SystemClock
+from trader_monitor.runtime.clock import Clock, ManualClock, SystemClock
 from trader_monitor.runtime.env import Env
 from trader_monitor.runtime.meters import Meters
 from trader_monitor.runtime.progress import Progress
@@ -49,6 +50,38 @@ class TinyBoard:
                 self.incidents[fact.check] = (*before, fact) if same else (fact,)
             case Heartbeat():
                 self.heartbeats[fact.source] = fact
+
+
+class QuickClock(ManualClock):
+    """A manual clock that looks again at once, not after 100 ms, whether every task waits for something."""
+
+    async def advance(self, seconds: float) -> None:
+        end = self._mono + seconds
+        await _all_waiting()
+        while self._sleepers and self._sleepers[0][0] <= end:
+            due, _, event = heapq.heappop(self._sleepers)
+            self._wall += max(due - self._mono, 0.0)
+            self._mono = max(due, self._mono)
+            event.set()
+            await _all_waiting()
+        self._wall += max(end - self._mono, 0.0)
+        self._mono = max(end, self._mono)
+        await _all_waiting()
+
+
+async def _all_waiting() -> None:
+    """Yields until every other task waits; ten turns long, for a callback on its way shows in no task."""
+    this = asyncio.current_task()
+    quiet = 0
+    while quiet < 10:
+        restless = any(_restless(task) for task in asyncio.all_tasks() if task is not this)
+        quiet = 0 if restless else quiet + 1
+        await asyncio.sleep(0)
+
+
+def _restless(task: asyncio.Task[Any]) -> bool:
+    waiter = task._fut_waiter  # type: ignore[attr-defined]
+    return waiter is None or waiter.done()
 
 
 class Wake:

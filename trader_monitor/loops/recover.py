@@ -84,7 +84,9 @@ def _due(env: Env, table: CheckTable, running: dict[str, str]) -> ActionStep | N
     )
 
 
-async def _act(env: Env, table: ActionTable, step: ActionStep, running: dict[str, str], wake: Callable[[], None]) -> None:
+async def _act(
+    env: Env, table: ActionTable, step: ActionStep, running: dict[str, str], wake: Callable[[], None]
+) -> None:
     """Runs the action and records what became of it."""
     incident = Incident(step.incident, step.check, step.rung, step.why)
     phase: Literal["succeeded", "failed"] = "failed"
