@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import hmac
 from typing import TYPE_CHECKING, NamedTuple
 
-from trader_monitor.web.doorkeeper import own_origins
+from trader_monitor.web.trust import LOOPBACK, foreign, known
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from trader_monitor.config.tables import Config
-    from trader_monitor.config.values import Secret
 
-__all__ = ["Denied", "denial", "is_open", "known"]
+__all__ = ["Denied", "denial", "is_open"]
 
 _OPEN = ("/", "/health", "/ready", "/favicon.ico")
 _READING = ("GET", "HEAD", "OPTIONS")
-_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
 class Denied(NamedTuple):
@@ -33,14 +30,6 @@ def is_open(path: str) -> bool:
     return path in _OPEN or path.startswith("/page/")
 
 
-def known(offered: str, tokens: tuple[Secret, ...]) -> bool:
-    """Whether it is one of the tokens; all are compared, in constant time, so that the time tells nothing."""
-    granted = False
-    for token in tokens:
-        granted |= hmac.compare_digest(offered.encode("utf-8", "replace"), token.reveal().encode())
-    return granted
-
-
 def denial(method: str, path: str, headers: Mapping[str, str], config: Config) -> Denied | None:
     """Why the request must not be answered; None where it may be.
 
@@ -50,11 +39,11 @@ def denial(method: str, path: str, headers: Mapping[str, str], config: Config) -
     origin = headers.get("Origin")
     if origin is not None and method not in _READING:
         own = origin.split("://", 1)[-1] == headers.get("Host", "")
-        if not own and origin not in own_origins(config.http.listen) and origin not in config.live.origins:
+        if not own and foreign(origin, config):
             return Denied(403, "a page of another origin may not do this", "allow its origin in [live] origins")
     tokens = config.http.tokens
     if not tokens:
-        if config.http.listen.loopback and _name(headers.get("Host", "127.0.0.1")) not in _LOOPBACK:
+        if config.http.listen.loopback and _name(headers.get("Host", "127.0.0.1")) not in LOOPBACK:
             return Denied(421, "this host is not known by that name", "ask 127.0.0.1, or configure [http] tokens")
         return None
     if is_open(path):
