@@ -1,7 +1,7 @@
 """The loop of one collector: ask it at its interval, record what it said.
 
-Collectors of one interval are asked at the same instants: their records then share one commit, which halves what
-the idle daemon costs. Those that ask others (`SPREAD`) have each a phase of their own.
+Collectors of one interval are asked at the same instants: their records then share a commit, and the host is woken
+less often. Those that ask others (`SPREAD`) have each a phase of their own.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ comes to the same answer, after a restart too.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -255,6 +256,12 @@ def check_types(env: Env) -> dict[str, str]:
     return {name: table.plugin.name for name, table in env.config().checks.items()}
 
 
+@cache
+def _version() -> str:
+    """Read from the installation once: that takes a millisecond."""
+    return version("trader-monitor")
+
+
 def status(env: Env, *, whole: bool = True) -> Status:
     """The present status; children and checks are left out unless `whole`."""
     board, meters, config = env.board, env.meters, env.config()
@@ -267,7 +274,7 @@ def status(env: Env, *, whole: bool = True) -> Status:
         if alert.state == "firing":
             firing[alert.severity] = firing.get(alert.severity, 0) + 1
     return Status(
-        version=version("trader-monitor"),
+        version=_version(),
         started_at=env.began.wall,
         now=now.wall,
         uptime_seconds=now.mono - env.began.mono,
