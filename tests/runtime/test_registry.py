@@ -6,7 +6,7 @@ import threading
 
 import msgspec
 
-from trader_monitor.runtime.registry import Registry, check
+from trader_monitor.runtime.registry import Plugin, Registry, check
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -28,16 +28,21 @@ async def on_loop(options: Options, env: object) -> str:
     return threading.current_thread().name
 
 
+def marked(function: object) -> Plugin:
+    plugin: Plugin = vars(function)["__trader_monitor_plugin__"]
+    return plugin
+
+
 async def test_a_plain_function_runs_in_a_worker_thread_and_a_coroutine_on_the_loop() -> None:
     here = threading.current_thread().name
-    thread = getattr(in_thread, "__trader_monitor_plugin__")
-    loop = getattr(on_loop, "__trader_monitor_plugin__")
+    thread = marked(in_thread)
+    loop = marked(on_loop)
     assert await thread.call(Options(), None) != here
     assert await loop.call(Options(), None) == here
 
 
 def test_the_docstrings_first_line_is_the_help() -> None:
-    assert getattr(in_thread, "__trader_monitor_plugin__").help == "Tells its thread's name."
+    assert marked(in_thread).help == "Tells its thread's name."
 
 
 def test_the_installed_plugins_load_and_are_known_by_kind_and_name() -> None:

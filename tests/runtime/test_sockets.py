@@ -14,7 +14,8 @@ from trader_monitor.runtime.sockets import CannotBind, bind_tcp, bind_unix, lend
 
 def test_a_taken_port_is_fatal_and_names_the_key_and_the_port() -> None:
     with bind_tcp(Listen("127.0.0.1", 0), "http.listen") as first:
-        with pytest.raises(CannotBind, match=rf"http\.listen.*:{port_of(first)}.*taken"):
+        taken = pytest.raises(CannotBind, match=rf"http\.listen.*:{port_of(first)}.*taken")
+        with taken:
             bind_tcp(Listen("127.0.0.1", port_of(first)), "http.listen")
 
 
