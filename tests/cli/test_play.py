@@ -336,5 +336,5 @@ async def test_a_terminal_gets_a_bar_and_no_line_longer_than_it_is_wide() -> Non
 
 async def until(condition: Any, within: float = 10.0) -> None:
     async with asyncio.timeout(within):
-        while not condition():  # noqa: ASYNC110 – what it waits for is another process's doing
+        while not condition():
             await asyncio.sleep(0.01)

@@ -179,7 +179,7 @@ async def test_the_external_heartbeat_says_that_we_live_and_falls_silent_when_we
 
     async def requests(number: float, outcome: str) -> None:
         with anyio.fail_after(5):
-            while env.meters.get("monitor_heartbeats_total", outcome=outcome) < number:  # noqa: ASYNC110
+            while env.meters.get("monitor_heartbeats_total", outcome=outcome) < number:
                 await asyncio.sleep(0.005)  # a real request is under way
 
     async with aiohttp.ClientSession() as session:

@@ -203,7 +203,7 @@ async def until(wanted: Callable[[], object], *, within: float = 10.0) -> None:
     """Waits until the condition holds; AssertionError when it does not in time."""
     try:
         async with asyncio.timeout(within):
-            while not wanted():  # noqa: ASYNC110 (the condition has no event of its own)
+            while not wanted():
                 await asyncio.sleep(0.005)
     except TimeoutError:
         raise AssertionError(f"the condition does not hold within {within} s") from None

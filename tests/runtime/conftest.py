@@ -12,7 +12,7 @@ import pytest
 def wait_until() -> Callable[..., Awaitable[None]]:
     async def wait(true: Callable[[], object], seconds: float = 10.0) -> None:
         async with asyncio.timeout(seconds):
-            while not true():  # noqa: ASYNC110 - what is waited for has no event of its own
+            while not true():
                 await asyncio.sleep(0.002)
 
     return wait

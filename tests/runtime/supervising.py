@@ -120,5 +120,5 @@ async def running(tree: Supervisor) -> AsyncIterator[asyncio.Task[None]]:
 async def until(condition: Callable[[], object], within: float = 5.0) -> None:
     """Waits in real time until it holds."""
     with anyio.fail_after(within):
-        while not condition():  # noqa: ASYNC110  # the condition is foreign: nobody would set an event
+        while not condition():  # the condition is foreign: nobody would set an event
             await asyncio.sleep(0.001)
