@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable
@@ -31,7 +32,7 @@ def need() -> Callable[..., str]:
 @pytest.fixture(autouse=True)
 async def _no_leaked_tasks(request: pytest.FixtureRequest) -> AsyncIterator[None]:
     """An asyncio task that a test leaves behind fails that test."""
-    if not asyncio.iscoroutinefunction(getattr(request.node, "obj", None)):
+    if not inspect.iscoroutinefunction(getattr(request.node, "obj", None)):
         yield
         return
     before = asyncio.all_tasks()

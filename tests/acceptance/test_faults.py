@@ -60,11 +60,11 @@ async def test_on_a_full_disk_nothing_is_promised_and_the_alert_still_leaves(sma
 
 async def test_a_daemon_that_was_stopped_for_a_while_goes_on_where_it_was(tmp_path: Path) -> None:
     async with sink() as slack, daemon(tmp_path, RULES + hook(slack.url)) as house:
-        await house.send(account(100_000.0))
+        assert (await house.send(account(100_000.0)))[0] == 202
         house.signal(signal.SIGSTOP)
         await asyncio.sleep(3)  # the suspension itself
         house.signal(signal.SIGCONT)
-        await house.send(account(50_000.0))
+        assert (await house.send(account(50_000.0)))[0] == 202
         await slack.want(firing("drawdown"))
         deaths = (await house.get("/v1/status"))["children"]
         assert [child["name"] for child in deaths if child["restarts"]] == []

@@ -310,8 +310,12 @@ def _tell(group: list[_Job], error: Exception | None) -> None:
 def open_read_only(path: Path) -> sqlite3.Connection:
     """A read-only connection; raises `sqlite3.Error` where there is nothing to read."""
     db = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
-    db.execute("PRAGMA busy_timeout=2000")
-    db.execute("PRAGMA cache_size=-1024")
+    try:
+        db.execute("PRAGMA busy_timeout=2000")
+        db.execute("PRAGMA cache_size=-1024")
+    except BaseException:
+        _abandon(db)
+        raise
     return db
 
 
