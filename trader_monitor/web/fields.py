@@ -57,6 +57,8 @@ def time_fault(at: float, window: Window) -> str | None:
 
 
 def _span(seconds: float) -> str:
+    if seconds >= 1e6 * _YEAR:
+        return "more than a million years"
     for size, unit in ((_YEAR, "years"), (86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
         if seconds >= 2 * size:
             return f"{seconds / size:,.0f} {unit}"

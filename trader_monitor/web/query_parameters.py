@@ -15,6 +15,9 @@ __all__ = ["Parameters", "Refused", "bad", "limit", "moment", "one", "parameters
 _DURATION = re.compile(r"(\d+)(ms|[smhdwy])")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31536000.0}
 
+_MAX_DIGITS = 18
+"""Digits of a whole number: Python refuses to read thousands of them."""
+
 Parameters: TypeAlias = Mapping[str, list[str]]
 
 
@@ -34,7 +37,11 @@ async def parameters(request: web.Request) -> Parameters:
     if request.method == "POST":
         if request.content_type not in ("application/x-www-form-urlencoded", "multipart/form-data"):
             raise Refused(400, "bad_data", "expected a form (application/x-www-form-urlencoded)")
-        for name, field in (await request.post()).items():
+        try:
+            form = await request.post()
+        except (ValueError, LookupError, AssertionError) as error:  # what aiohttp raises on a form that is none
+            raise Refused(400, "bad_data", f"the form cannot be read: {str(error)[:200]}") from None
+        for name, field in form.items():
             if isinstance(field, str):
                 given.setdefault(name, []).append(field)
     return given
@@ -69,10 +76,10 @@ def moment(given: Parameters, name: str, default: int | None = None) -> int:
         try:
             parsed = datetime.fromisoformat(text)
         except ValueError:
-            raise bad(name, f"cannot parse {text!r} to a valid timestamp") from None
+            raise bad(name, f"cannot parse {text[:40]!r} to a valid timestamp") from None
         at = (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
     if not math.isfinite(at) or abs(at) > 9e12:
-        raise bad(name, f"cannot parse {text!r} to a valid timestamp")
+        raise bad(name, f"cannot parse {text[:40]!r} to a valid timestamp")
     return round(at * 1000)
 
 
@@ -83,10 +90,10 @@ def seconds_of(text: str, name: str) -> float:
     except ValueError:
         parts = _DURATION.findall(text)
         if not parts or "".join(n + unit for n, unit in parts) != text:
-            raise bad(name, f"cannot parse {text!r} to a valid duration") from None
+            raise bad(name, f"cannot parse {text[:40]!r} to a valid duration") from None
         duration = sum(float(n) * _UNITS[unit] for n, unit in parts)
     if not math.isfinite(duration) or abs(duration) > 9e12:
-        raise bad(name, f"cannot parse {text!r} to a valid duration")
+        raise bad(name, f"cannot parse {text[:40]!r} to a valid duration")
     return duration
 
 
@@ -94,6 +101,6 @@ def limit(given: Parameters) -> int:
     text = one(given, "limit")
     if text is None:
         return 0
-    if not text.isascii() or not text.isdigit():
-        raise bad("limit", f"expected a number of 0 or more, got {text!r}")
+    if not text.isascii() or not text.isdigit() or len(text) > _MAX_DIGITS:
+        raise bad("limit", f"expected a number of 0 or more, got {text[:40]!r}")
     return int(text)
