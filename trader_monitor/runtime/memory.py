@@ -28,9 +28,10 @@ def single_arena() -> None:
 
 
 def settle() -> None:
-    """Frees what the start left over, and freezes what it built out of the garbage collector's sight."""
+    """Frees what the start left over, freezes what it built, and has the garbage collector run from now on."""
     gc.collect()
     gc.freeze()
+    gc.enable()
     _libc_call("malloc_trim", ctypes.c_size_t(0))
     try:
         maps = Path("/proc/self/smaps").read_text("utf-8", "replace")
