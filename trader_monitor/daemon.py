@@ -69,6 +69,8 @@ DRAIN_WITHIN = 8.0
 CLOSE_WITHIN = 1.5
 SETTLE_AFTER = 3.0
 FAILED = 1
+TURN = 0.0005
+"""Seconds after which a thread that only computes (a query) has to let the event loop have its turn."""
 TOPICS = (page, board, alerts, checks, events, metrics, prometheus)
 FIXED = ("http.listen", "live.listen", "ingest.socket", "store.path", "store.max_series")
 """What a reload cannot change: the doors stay bound and the store stays open."""
@@ -77,6 +79,7 @@ FIXED = ("http.listen", "live.listen", "ingest.socket", "store.path", "store.max
 def run(path: Path, *, log_format: Format | None = None) -> int:
     """Runs the daemon until it is asked to end. Raises ConfigErrors; otherwise the process leaves from within."""
     single_arena()
+    sys.setswitchinterval(TURN)
     registry = Registry.load()
     config = load(path, registry)
     notifier = Notifier.from_environment()
