@@ -187,6 +187,14 @@ def test_a_late_and_a_test_notice_say_so() -> None:
     assert "nothing is wrong" in payload(notice(test=True))["alerts"][0]["annotations"]["test"]
 
 
+def test_who_is_woken_reads_what_was_done_and_how_long_it_lasted() -> None:
+    done = "restart: done, it did not help"
+    assert payload(notice(done=done))["alerts"][0]["annotations"]["actions"] == done
+    assert line(notice(done=done), colour=False).endswith(f"({done})")
+    ended = msgspec.structs.replace(FIRING, state="resolved", transition=3, resolved_at=1_700_000_077.0)
+    assert "after 1 min 16 s" in line(notice(ended, state="resolved"), colour=False)
+
+
 def test_times_beyond_the_calendar_and_values_that_are_no_numbers_still_make_a_payload() -> None:
     odd = msgspec.structs.replace(FIRING, fired_at=1e300, fired_value=float("nan"), active_at=-1e20)
     body = json.loads(msgspec.json.encode(payload(notice(odd))))

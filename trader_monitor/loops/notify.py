@@ -16,11 +16,13 @@ from typing import NamedTuple
 import anyio
 import structlog
 from anyio.abc import TaskGroup
+from msgspec.structs import replace
 
 from trader_monitor.core import breaker
 from trader_monitor.core.alerts.notice import Notice, Route, next_notice, notices_due
 from trader_monitor.core.backoff import Backoff
 from trader_monitor.core.facts import AlertChanged, Breaker, NoticeSent
+from trader_monitor.core.recovery.deeds import deeds
 from trader_monitor.runtime.delivery import deliver
 from trader_monitor.runtime.env import Env
 from trader_monitor.runtime.registry import DeliveryError
@@ -145,7 +147,9 @@ class _Line:
         attempts = before.attempts + 1 if before and before.transition == notice.transition else 1
         receipt, failure = "", None
         try:
-            receipt = await deliver(env, self.table, notice)
+            steps = env.board.incidents.get(notice.alert.labels.get("check", ""), ())
+            told = replace(notice, done=deeds(steps, notice.alert.active_at)) if steps else notice
+            receipt = await deliver(env, self.table, told)
         except DeliveryError as error:
             failure = error
         ended = env.clock.now()

@@ -52,6 +52,8 @@ class Notice(Struct, frozen=True, kw_only=True):
     repeats: NoticeSent | None = None
     """The earlier notice of the same transition, where this is a reminder."""
     test: bool = False
+    done: str = ""
+    """What was done about it, where the alert is about a check that has a ladder of actions."""
     external_url: str = ""
     """Where the daemon's page is, for links back."""
 

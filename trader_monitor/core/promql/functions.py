@@ -87,7 +87,9 @@ def _days(date: Dates) -> Dates:
 
 def _month_length(date: Dates) -> Dates:
     month = date.astype("datetime64[M]")
-    return np.asarray((month + np.timedelta64(1, "M")).astype("datetime64[D]") - month.astype("datetime64[D]"), np.int64)
+    return np.asarray(
+        (month + np.timedelta64(1, "M")).astype("datetime64[D]") - month.astype("datetime64[D]"), np.int64
+    )
 
 
 CALENDAR: dict[str, Elementwise] = {

@@ -51,5 +51,20 @@ def line(notice: Notice, *, colour: bool) -> str:
         for name, value in sorted(alert.labels.items())
         if name not in {"alertname", "severity"}
     )
-    parts = (clock, head, harmless(alert.rule), harmless(alert.summary), f"[{labels}]" if labels else "")
+    parts = (
+        clock,
+        head,
+        harmless(alert.rule),
+        harmless(alert.summary),
+        _lasted(at - alert.fired_at) if resolved and alert.fired_at is not None else "",
+        f"[{labels}]" if labels else "",
+        f"({harmless(notice.done)})" if notice.done else "",
+    )
     return "  ".join(part for part in parts if part)
+
+
+def _lasted(seconds: float) -> str:
+    """How long it was, to the second."""
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return "after " + (f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s")

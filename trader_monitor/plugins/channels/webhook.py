@@ -109,6 +109,8 @@ def payload(notice: Notice) -> dict[str, Any]:
         annotations["value"] = f"{value:.12g}"
     if alert.runbook:
         annotations["runbook_url"] = alert.runbook
+    if notice.done:
+        annotations["actions"] = notice.done
     if notice.late:
         annotations["late"] = "this alert has ended since; the notice of its end follows"
     if notice.test:
