@@ -14,19 +14,17 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import sys
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
 import structlog
 
 from trader_monitor.config.errors import ConfigErrors
+from trader_monitor.config.live import fixed_changes, secrets, with_fixed
 from trader_monitor.config.load import load
-from trader_monitor.config.values import Listen, Secret
 from trader_monitor.core.alerts.judge import compile_rules
 from trader_monitor.core.facts import ChildDied, Samples
 from trader_monitor.loops.check import check
@@ -37,6 +35,7 @@ from trader_monitor.loops.pulse import pulse
 from trader_monitor.loops.recover import recover
 from trader_monitor.loops.retain import retain
 from trader_monitor.runtime.clock import SystemClock
+from trader_monitor.runtime.doors import Doors
 from trader_monitor.runtime.env import Env
 from trader_monitor.runtime.history import History
 from trader_monitor.runtime.journal import open_journal
@@ -46,7 +45,7 @@ from trader_monitor.runtime.meters import Meters
 from trader_monitor.runtime.progress import Progress
 from trader_monitor.runtime.registry import Registry
 from trader_monitor.runtime.signals import Signals, leave
-from trader_monitor.runtime.sockets import CannotBind, bind_tcp, bind_unix, lend, port_of
+from trader_monitor.runtime.sockets import CannotBind, lend
 from trader_monitor.runtime.store import SchemaNewer, StoreLocked
 from trader_monitor.runtime.supervisor import Child, Escalated, Supervisor
 from trader_monitor.runtime.systemd import Notifier
@@ -72,8 +71,6 @@ FAILED = 1
 TURN = 0.0005
 """Seconds after which a thread that only computes (a query) has to let the event loop have its turn."""
 TOPICS = (page, board, alerts, checks, events, metrics, prometheus)
-FIXED = ("http.listen", "live.listen", "ingest.socket", "store.path", "store.max_series")
-"""What a reload cannot change: the doors stay bound and the store stays open."""
 
 
 def run(path: Path, *, log_format: Format | None = None) -> int:
@@ -90,39 +87,6 @@ def run(path: Path, *, log_format: Format | None = None) -> int:
     except (CannotBind, StoreLocked, SchemaNewer) as error:
         print(f"trader-monitor: {error}", file=sys.stderr)
     return FAILED
-
-
-class Doors:
-    """The listening sockets. They outlive every child that answers on them."""
-
-    def __init__(self, config: Config) -> None:
-        """Raises CannotBind, with nothing left bound."""
-        self.http = bind_tcp(config.http.listen, "http.listen")
-        self.live: socket.socket | None = None
-        self.unix: socket.socket | None = None
-        try:
-            self.live = bind_tcp(config.live.listen, "live.listen")
-            if config.ingest.socket is not None:
-                self.unix = bind_unix(config.ingest.socket, "ingest.socket")
-        except CannotBind:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        for sock in (self.http, self.live, self.unix):
-            if sock is not None:
-                sock.close()
-
-    def described(self, config: Config) -> Config:
-        """The configuration with the ports that port 0 became."""
-        assert self.live is not None
-        http = Listen(config.http.listen.host, port_of(self.http))
-        feed = Listen(config.live.listen.host, port_of(self.live))
-        return msgspec.structs.replace(
-            config,
-            http=msgspec.structs.replace(config.http, listen=http),
-            live=msgspec.structs.replace(config.live, listen=feed),
-        )
 
 
 class House:
@@ -306,10 +270,9 @@ class House:
             await self.told_reload(1.0)
             self.notifier.ready()
             return False
-        for key in FIXED:
-            if _at(fresh, key) != _at(self.config, key):
-                log.warning("this takes a restart; the running value stays", key=key)
-        self.config = _kept(fresh, self.config)
+        for key in fixed_changes(fresh, self.config):
+            log.warning("this takes a restart; the running value stays", key=key)
+        self.config = with_fixed(fresh, self.config)
         open_log(fresh.logging.level, self.log_format or fresh.logging.format, secrets=secrets(fresh))
         self.journal.judge = rules
         changed: list[str] = []
@@ -362,41 +325,3 @@ class House:
         )
         if self.journal.degraded:
             log.error("started degraded", reason=self.journal.degraded)
-
-
-def secrets(config: Config) -> list[Secret]:
-    """Every secret of the configuration, for the log to conceal."""
-    found: list[Secret] = list(config.http.tokens)
-    options = [table.options for table in config.collectors.values()]
-    options += [table.options for table in config.checks.values()]
-    options += [table.options for table in config.actions.values()]
-    options += [table.options for table in config.channels.values()]
-    for chosen in options:
-        found += _secrets_in(msgspec.structs.asdict(chosen))
-    return found
-
-
-def _secrets_in(value: object) -> Iterator[Secret]:
-    if isinstance(value, Secret):
-        yield value
-    elif isinstance(value, dict):
-        for inner in value.values():
-            yield from _secrets_in(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _secrets_in(inner)
-
-
-def _at(config: Config, key: str) -> object:
-    table, _, name = key.partition(".")
-    return getattr(getattr(config, table), name)
-
-
-def _kept(fresh: Config, old: Config) -> Config:
-    """The fresh configuration with the old one's fixed values."""
-    tables: dict[str, msgspec.Struct] = {}
-    for key in FIXED:
-        table, _, name = key.partition(".")
-        base = tables.get(table, getattr(fresh, table))
-        tables[table] = msgspec.structs.replace(base, **{name: _at(old, key)})
-    return msgspec.structs.replace(fresh, **tables)
