@@ -435,6 +435,16 @@ async def test_secrets_and_controls_in_an_answer_are_not_repeated(house: Any) ->
             await delivery.deliver(house, table, notice())
     assert str(caught.value) == "status 403: no \\x1b[31m key [redacted] is bad!"
     assert delivery.redacted(f"{url} hdr5ecret", options) == "[redacted] [redacted]"
+
+
+def test_of_an_address_no_part_that_could_be_a_secret_by_itself_is_shown() -> None:
+    options = WebhookOptions(
+        url=Secret("https://me:pa55word99@hooks.example/services/T00000001/B00000002?key=xYzxYz123")
+    )
+    for said in ("/services/T00000001/B00000002?key=xYzxYz123", "T00000001 B00000002", "key=xYzxYz123", "pa55word99"):
+        shown = delivery.redacted(f"no such hook: {said}", options)
+        assert shown.startswith("no such hook: "), "words of the receiver stay"
+        assert not any(part in shown for part in ("T00000001", "B00000002", "xYzxYz123", "pa55word99")), shown
     assert "s3cr3t" not in repr(options)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,9 @@ __all__ = ["DEADLINE", "deliver", "page_url", "redacted"]
 DEADLINE = 10.0
 """Seconds for one attempt, name resolution included."""
 _MAX_TEXT = 300
+_SEPARATORS = re.compile(r"[/?&=#]")
+_SHORTEST_PART = 8
+"""Characters of an address's part that may be a secret; `hook`, `api` and the like are none."""
 
 log = structlog.get_logger(__name__)
 
@@ -54,11 +58,25 @@ def page_url(env: Env) -> str:
 
 
 def redacted(text: str, options: msgspec.Struct) -> str:
-    """The text with every secret of the options taken out, shortened, and without control characters."""
-    for secret in _secrets(options):
+    """The text with every secret of the options taken out, shortened, and without control characters.
+
+    Of an address its path, its query and their parts are secrets too: receivers quote them in what they answer.
+    """
+    for secret in sorted({part for whole in _secrets(options) for part in _parts(whole)}, key=len, reverse=True):
         text = text.replace(secret, "[redacted]")
     text = harmless(text)
     return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"
+
+
+def _parts(secret: str) -> set[str]:
+    """The secret, and of an address whatever of it is long enough to be one by itself."""
+    _, scheme, rest = secret.partition("://")
+    if not scheme:
+        return {secret} - {""}
+    authority, _, way = rest.partition("/")
+    user = authority.rpartition("@")[0]
+    pieces = {way, *way.split("?", 1), *_SEPARATORS.split(way), user, *user.split(":")}
+    return {secret, *(piece for piece in pieces if len(piece) >= _SHORTEST_PART)}
 
 
 def _secrets(value: Any) -> list[str]:
