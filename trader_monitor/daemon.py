@@ -115,6 +115,10 @@ class House:
 
     async def live(self) -> None:
         """From the opened store to the closed one, and out of the process."""
+        with Signals() as signals:  # from the first moment: a SIGHUP during the replay must not be the end
+            await self.lived(signals)
+
+    async def lived(self, signals: Signals) -> None:
         began = self.clock.now()
         rules = compile_rules(self.config.rules.values())
         self.journal = await open_journal(
@@ -141,15 +145,14 @@ class House:
         root = self.tree("root", self.roots(env))
         code = FAILED
         try:
-            with Signals() as signals:
-                living = asyncio.create_task(root.run(), name="root")
-                self.announce(began.mono)
-                settling = asyncio.create_task(self.settle(), name="settle")
-                asked = asyncio.create_task(signals.until_drain(self.reload), name="signals")
-                await asyncio.wait((living, asked), return_when=asyncio.FIRST_COMPLETED)
-                asked.cancel()
-                settling.cancel()
-                code = await self.drain(living)
+            living = asyncio.create_task(root.run(), name="root")
+            self.announce(began.mono)
+            settling = asyncio.create_task(self.settle(), name="settle")
+            asked = asyncio.create_task(signals.until_drain(self.reload), name="signals")
+            await asyncio.wait((living, asked), return_when=asyncio.FIRST_COMPLETED)
+            asked.cancel()
+            settling.cancel()
+            code = await self.drain(living)
         except Exception:
             log.exception("the daemon failed while it ended")
         finally:
