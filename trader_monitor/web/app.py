@@ -149,9 +149,18 @@ class _Visit(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         if len(self._server.connections) > MAX_CONNECTIONS:
-            self.force_close()
-            return
+            silent = self._longest_silent()
+            (silent or self).force_close()
+            if silent is None:
+                return
         self._late = asyncio.get_running_loop().call_later(HEAD_WITHIN, self.force_close)
+
+    def _longest_silent(self) -> _Visit | None:
+        """Who has been here longest without saying what it wants: it gives way to one who may."""
+        for visit in self._server.connections:
+            if isinstance(visit, _Visit) and visit._late is not None:
+                return visit
+        return None
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.greet()
