@@ -340,6 +340,14 @@ def test_every_error_is_said_at_once_in_the_order_of_the_file(registry: Registry
     assert lines == [1, 3, 5, 6, 8, 10, 11, 13]
 
 
+def test_a_wrong_check_does_not_hide_a_wrong_ladder(registry: Registry) -> None:
+    text = '[checks.a]\ntype = "promql"\nexpr = "up"\ntimeout = "soon"\nrecover = ["restrt"]\n'
+    text += '[actions.restart]\ntype = "nosuch"\n'
+    found = errors(text, registry)
+    assert len(found) == 3
+    assert any("checks.a.recover" in error and 'did you mean "restart"' in error for error in found), found
+
+
 def test_a_terminal_obeys_nothing_of_an_error(registry: Registry) -> None:
     found = errors('[store]\nraw = "\\u001b]0;owned\\u0007\\u009b2J"\n"\\u001b[2J" = 1', registry)
     assert len(found) == 2

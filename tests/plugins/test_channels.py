@@ -439,7 +439,7 @@ async def test_secrets_and_controls_in_an_answer_are_not_repeated(house: Any) ->
 
 def test_of_an_address_no_part_that_could_be_a_secret_by_itself_is_shown() -> None:
     options = WebhookOptions(
-        url=Secret("https://me:pa55word99@hooks.example/services/T00000001/B00000002?key=xYzxYz123")
+        url=Secret("https://me:pa55word99@hooks.example/services/T00000001/B00000002?key=xYzxYz123", "env U")
     )
     for said in ("/services/T00000001/B00000002?key=xYzxYz123", "T00000001 B00000002", "key=xYzxYz123", "pa55word99"):
         shown = delivery.redacted(f"no such hook: {said}", options)

@@ -58,20 +58,20 @@ def tiers(store: Store, report: Report) -> None:
 
 
 def ladders(
-    checks: Mapping[str, CheckTable], known: Iterable[str], actions: Mapping[str, ActionTable], report: Report
+    ladders: Mapping[str, tuple[str, ...]], known: Iterable[str], actions: Mapping[str, ActionTable], report: Report
 ) -> None:
     """Each rung exists (`known` are all the actions written, wrong ones too), once, after those that it needs."""
     known = set(known)
-    for name, check in checks.items():
-        for rung, action in enumerate(check.recover):
+    for name, ladder in ladders.items():
+        for rung, action in enumerate(ladder):
             place: Place = ("checks", name, "recover", rung)
             if action not in known:
                 report.wrong(place, "no such action", value=action, hint=among(action, known, "actions"))
-            elif action in check.recover[:rung]:
+            elif action in ladder[:rung]:
                 report.wrong(place, "is in this ladder already", value=action)
             elif action in actions:
                 for needed in actions[action].after:
-                    if needed in known and needed not in check.recover[:rung]:
+                    if needed in known and needed not in ladder[:rung]:
                         report.wrong(place, f'must come after "{needed}", as [actions.{action}] says', value=action)
 
 

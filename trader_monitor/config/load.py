@@ -131,7 +131,7 @@ class _Reading:
         crosscheck.socket(ingest, self.report)
         crosscheck.tiers(store, self.report)
         crosscheck.actions(actions, self._table("actions"), self.report)
-        crosscheck.ladders(checks, self._table("actions"), actions, self.report)
+        crosscheck.ladders(self._ladders(checks), self._table("actions"), actions, self.report)
         crosscheck.expressions(checks, self.report)
         crosscheck.rules(rules.values(), self.report)
         return Config(
@@ -153,6 +153,15 @@ class _Reading:
     def _table(self, name: str) -> dict[str, Any]:
         value = self.raw.get(name, {})
         return value if isinstance(value, dict) else {}
+
+    def _ladders(self, checks: Mapping[str, CheckTable]) -> dict[str, tuple[str, ...]]:
+        """Those of the wrong checks too, so that one wrong key hides no other."""
+        read = {name: check.recover for name, check in checks.items()}
+        for name, value in self._table("checks").items():
+            written = value.get("recover") if isinstance(value, dict) and value.get("enabled") is not False else None
+            if name not in read and isinstance(written, list) and all(isinstance(rung, str) for rung in written):
+                read[name] = tuple(written)
+        return read
 
     def _single(self, name: str, default: Any) -> Any:
         if name not in self.raw:
