@@ -10,7 +10,7 @@ from pathlib import Path
 
 from trader_monitor.config.values import Listen
 
-__all__ = ["CannotBind", "bind_tcp", "bind_unix", "lend", "port_of"]
+__all__ = ["BACKLOG", "CannotBind", "bind_tcp", "bind_unix", "lend", "port_of"]
 
 BACKLOG = 4096
 

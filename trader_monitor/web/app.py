@@ -6,6 +6,7 @@ Authorisation, limits and deadlines, errors in JSON with a hint, headers, and a 
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from http import HTTPStatus
@@ -16,6 +17,7 @@ import structlog
 from aiohttp import web
 
 from trader_monitor.runtime.journal import StoreUnavailable
+from trader_monitor.runtime.sockets import BACKLOG
 from trader_monitor.runtime.trace import new_trace
 from trader_monitor.web.auth import denial
 
@@ -34,6 +36,9 @@ IDLE = 75.0
 """Seconds that a connection is kept for the next request: longer than proxies keep theirs."""
 
 MAX_CONNECTIONS = 512
+
+AT_ONCE = 64
+"""Connections accepted before the event loop has its turn; more wait in the kernel."""
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -153,7 +158,7 @@ class _Visit(web.RequestHandler):
             (silent or self).force_close()
             if silent is None:
                 return
-        self._late = asyncio.get_running_loop().call_later(HEAD_WITHIN, self.force_close)
+        self._late = asyncio.get_running_loop().call_later(HEAD_WITHIN * random.uniform(0.8, 1.0), self.force_close)
 
     def _longest_silent(self) -> _Visit | None:
         """Who has been here longest without saying what it wants: it gives way to one who may."""
@@ -199,7 +204,8 @@ async def serve(env: Env, sock: socket.socket, route_lists: Iterable[Sequence[we
     await runner.setup()
     rooms = runner.server
     assert rooms is not None
-    server = await loop.create_server(lambda: _Visit(rooms, loop=loop, **visiting), sock=sock, backlog=4096)
+    server = await loop.create_server(lambda: _Visit(rooms, loop=loop, **visiting), sock=sock, backlog=AT_ONCE)
+    sock.listen(BACKLOG)
     try:
         await loop.create_future()
     finally:

@@ -24,7 +24,7 @@ from websockets.protocol import OPEN
 from websockets.typing import Subprotocol
 
 from trader_monitor.core.facts import Fact, Now
-from trader_monitor.runtime.sockets import lend
+from trader_monitor.runtime.sockets import BACKLOG, lend
 from trader_monitor.web import doorkeeper
 from trader_monitor.web.feed import Feed, Replaced
 from trader_monitor.web.frames import Frame, Topics, UnknownTopic, pack, parse_topics
@@ -47,6 +47,8 @@ HEARTBEAT = 10.0
 MAX_BUFFERED = 64 * 1024
 MAX_INCOMING = 4096
 MAX_CLIENTS = 12_000
+AT_ONCE = 64
+"""Connections accepted before the loop has its turn; more wait in the kernel."""
 CHUNK = 128
 """Clients written to before the loop has its turn."""
 JUDGED = frozenset({"alerts", "checks", "children"})
@@ -288,7 +290,7 @@ async def live(env: Env, sock: socket.socket) -> None:
     server = await serve(
         receive,
         sock=lend(sock),
-        backlog=4096,
+        backlog=AT_ONCE,
         process_request=admit,
         select_subprotocol=lambda _, offered: SUBPROTOCOL if SUBPROTOCOL in offered else None,
         compression=None,
@@ -301,6 +303,7 @@ async def live(env: Env, sock: socket.socket) -> None:
         write_limit=MAX_BUFFERED // 2,
         logger=_silent,
     )
+    sock.listen(BACKLOG)
     unwatch = env.journal.watch(hall.hear)
     try:
         await hall.tell()

@@ -60,7 +60,9 @@ def required(given: Parameters, name: str) -> str:
 
 
 def bad(name: str, reason: str) -> Refused:
-    return Refused(400, "bad_data", f"invalid parameter {name!r}: {reason if len(reason) <= 500 else reason[:500] + '…'}")
+    return Refused(
+        400, "bad_data", f"invalid parameter {name!r}: {reason if len(reason) <= 500 else reason[:500] + '…'}"
+    )
 
 
 def moment(given: Parameters, name: str, default: int | None = None) -> int:

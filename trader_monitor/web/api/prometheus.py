@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from functools import wraps
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -57,10 +57,10 @@ def routes(env: Env) -> list[web.RouteDef]:
 
     async def query(request: web.Request, given: Parameters) -> Answer:
         text, t_ms = required(given, "query"), moment(given, "time", _now(env))
-        plan = _compiled(text)
         most = limit(given)
 
         def work(source: Source, checkpoint: Callable[[], None]) -> tuple[bytes, bool]:
+            plan = _compiled(text)
             return shape.instant(plan.instant(source, t_ms, max_cells=MAX_CELLS, checkpoint=checkpoint), most)
 
         return _with_warning(await queries.run(given, work))
@@ -79,13 +79,13 @@ def routes(env: Env) -> list[web.RouteDef]:
                 "bad_data",
                 f"exceeded maximum resolution of {MAX_POINTS:,} points per timeseries. Try a larger step",
             )
-        plan = _compiled(text)
-        if plan.kind in ("matrix", "string"):
-            raise bad("query", f"invalid expression type {_KINDS[plan.kind]!r} for range query")
         times = np.arange(start, end + 1, step, dtype=np.int64)
         most = limit(given)
 
         def work(source: Source, checkpoint: Callable[[], None]) -> tuple[bytes, bool]:
+            plan = _compiled(text)
+            if plan.kind in ("matrix", "string"):
+                raise bad("query", f"invalid expression type {_KINDS[plan.kind]!r} for range query")
             bounds = (start, end)
             result = plan.evaluate(source, times, bounds=bounds, max_cells=MAX_CELLS, checkpoint=checkpoint)
             return shape.matrix(result, most)
@@ -93,18 +93,16 @@ def routes(env: Env) -> list[web.RouteDef]:
         return _with_warning(await queries.run(given, work))
 
     async def series(request: web.Request, given: Parameters) -> Answer:
-        wanted = _selectors(given, needed=True)
-        found = await queries.run(given, lambda source, _: sorted(_known(source, wanted)))
+        found = await queries.run(given, lambda source, _: sorted(_known(source, given, needed=True)))
         return _cut([dict(labels) for labels in found], given)
 
     async def labels(request: web.Request, given: Parameters) -> Answer:
-        wanted = _selectors(given)
-        found = await queries.run(given, lambda source, _: _known(source, wanted))
+        found = await queries.run(given, lambda source, _: _known(source, given))
         return _cut(sorted({name for labels in found for name, _ in labels}), given)
 
     async def label_values(request: web.Request, given: Parameters) -> Answer:
-        wanted, name = _selectors(given), request.match_info["name"]
-        found = await queries.run(given, lambda source, _: _known(source, wanted))
+        name = request.match_info["name"]
+        found = await queries.run(given, lambda source, _: _known(source, given))
         return _cut(sorted({value for labels in found for key, value in labels if key == name}), given)
 
     async def metadata(request: web.Request, given: Parameters) -> Answer:
@@ -150,7 +148,7 @@ _KINDS = {"matrix": "range vector", "string": "string"}
 
 
 class _Queries:
-    """Evaluation in threads: a few run, some more wait, and all have a deadline."""
+    """Parsing and evaluation in threads: a few run, some more wait, and all have a deadline."""
 
     def __init__(self, env: Env) -> None:
         self._env = env
@@ -244,10 +242,10 @@ def _selectors(given: Parameters, *, needed: bool = False) -> list[tuple[Matcher
         raise bad("match[]", error.message) from None
 
 
-def _known(source: Source, wanted: Iterable[tuple[Matcher, ...]]) -> set[Labels]:
+def _known(source: Source, given: Parameters, *, needed: bool = False) -> set[Labels]:
     """The label sets that satisfy any of the selectors; of none, all."""
     found: set[Labels] = set()
-    for matchers in wanted or ((Matcher("__name__", "!=", ""),),):
+    for matchers in _selectors(given, needed=needed) or ((Matcher("__name__", "!=", ""),),):
         found.update(map(source.labels_of, source.select(matchers).tolist()))
     found.discard(())
     return found
