@@ -68,7 +68,7 @@ DRAIN_WITHIN = 8.0
 CLOSE_WITHIN = 1.5
 SETTLE_AFTER = 3.0
 FAILED = 1
-TURN = 0.0005
+TURN = 0.0001
 """Seconds after which a thread that only computes (a query) has to let the event loop have its turn."""
 TOPICS = (page, board, alerts, checks, events, metrics, prometheus)
 
