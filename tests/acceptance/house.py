@@ -20,7 +20,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -137,6 +137,8 @@ class Patient:
             await self.holding.wait()
         if name == self.healed_by:
             self.well = True
+        if self.echo:
+            return web.Response(status=500, text=str(dict(request.headers)))
         return web.Response(text="treated")
 
 
@@ -381,10 +383,8 @@ class Residence(House):
         """All that comes back until the door is closed; what was sent may be left unread."""
         came = b""
         with socket.create_connection(("127.0.0.1", port or self.http), within) as sock:
-            try:
+            with suppress(OSError):  # refused before it was read
                 sock.sendall(sent)
-            except OSError:
-                pass  # refused before it was read
             try:
                 while piece := sock.recv(65_536):
                     came += piece

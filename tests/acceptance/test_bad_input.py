@@ -210,7 +210,7 @@ async def test_a_bad_event_is_named_and_the_good_ones_around_it_are_kept(
 
 
 async def test_each_alone_as_json_is_refused_too(house: Residence, bot: str) -> None:
-    for sentence, bad, path, error in EVENTS:
+    for sentence, bad, _, error in EVENTS:
         answer = await house.post(bad.encode() if isinstance(bad, str) else bad, "application/json")
         assert (answer.status, answer.body["accepted"]) == (400, 0), sentence
         assert error in answer.body["errors"][0]["error"] or bad[:1] in ("[", b"["), (sentence, answer.body)
@@ -379,7 +379,11 @@ RUDE = [
     ("A zero in the path.", b"GET /page/app.js%00.html HTTP/1.1\r\n" + HEAD + b"\r\n", 404),
     ("An absolute path.", b"GET /page//etc/passwd HTTP/1.1\r\n" + HEAD + b"\r\n", 404),
     ("No UTF-8 in a path.", b"GET /page/%ff%fe HTTP/1.1\r\n" + HEAD + b"\r\n", 404),
-    ("A path in another house.", b"GET http://evil.example/v1/status HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n", 421),
+    (
+        "A path in another house.",
+        b"GET http://evil.example/v1/status HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n",
+        421,
+    ),
     ("Half a form.", b"POST /api/v1/query HTTP/1.1\r\nContent-Type: multipart/form-data\r\n" + HEAD
      + b"Content-Length: 2\r\n\r\n--", 400),
     ("A form in no known letters.", b"POST /api/v1/query HTTP/1.1\r\nContent-Type: "

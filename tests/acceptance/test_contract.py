@@ -56,10 +56,12 @@ def every_type(bot: str) -> list[dict[str, Any]]:
     at = time.time()
     place = {"exchange": "binance", "account": "main", "strategy": "momentum"}
     return [
-        trade(source=bot, **place, order_id="o1", fee=0.1, currency="USDT", realized_pnl=1.5, execution_seconds=0.2,
-              expected_price=10.5, liquidity="maker", id="1", context={"a": 1, "b": None, "c": "x", "d": True, "e": 0.5}),
+        trade(source=bot, **place, order_id="o1", fee=0.1, currency="USDT", realized_pnl=1.5,
+              execution_seconds=0.2, expected_price=10.5, liquidity="maker", id="1",
+              context={"a": 1, "b": None, "c": "x", "d": True, "e": 0.5}),
         {"type": "order", "at": at, "source": bot, "order_id": "o1", "symbol": "BTC", "side": "sell", "price": 10,
-         "status": "partially_filled", **place, "quantity": 2, "filled_quantity": 1, "reason": "", "latency_seconds": 0},
+         "status": "partially_filled", **place, "quantity": 2, "filled_quantity": 1, "reason": "",
+         "latency_seconds": 0},
         {"type": "position", "at": at, "source": bot, "symbol": "BTC", "quantity": -2.5, "account": "main",
          "exchange": "binance", "entry_price": 10, "mark_price": 11, "unrealized_pnl": -1, "multiplier": 1,
          "sector": "crypto", "currency": "USDT"},

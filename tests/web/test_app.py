@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from tests.web.doors import doors, raw_exchange

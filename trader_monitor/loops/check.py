@@ -16,6 +16,7 @@ import structlog
 
 from trader_monitor.core import breaker as breakers
 from trader_monitor.core.facts import ActionStep, Breaker, CheckResult, Now
+from trader_monitor.runtime.delivery import redacted
 from trader_monitor.runtime.env import Env
 from trader_monitor.runtime.probe import Probe
 from trader_monitor.runtime.waiting import first_of
@@ -99,10 +100,10 @@ async def _asked(env: Env, table: CheckTable, began: Now) -> Probe:
             return Probe(None, f"could not ask: the monitor itself stood still for {waited:.1f} s")
         return Probe(False, f"no answer within {table.timeout:g} s")
     except Exception as error:
-        return Probe(None, f"could not ask: {error or type(error).__name__}")
+        return Probe(None, redacted(f"could not ask: {error or type(error).__name__}", table.options))
     if answer.value is not None and not math.isfinite(answer.value):
-        return answer._replace(value=None)
-    return answer
+        answer = answer._replace(value=None)
+    return answer._replace(message=redacted(answer.message, table.options))
 
 
 def _tell(name: str, before: Breaker, after: Breaker, probe: Probe) -> None:

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from trader_monitor.core.budget import Budget
 from trader_monitor.core.facts import ActionStep, CheckResult
 from trader_monitor.core.recovery.ladder import HOUR, Incident, Rung, due
+from trader_monitor.runtime.delivery import redacted
 from trader_monitor.runtime.env import Env
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ async def _act(
         at=now.wall,
         mono=now.mono,
         phase=phase,
-        outcome=outcome[:LONGEST_OUTCOME],
+        outcome=redacted(outcome, table.options, LONGEST_OUTCOME),
         seconds=now.mono - step.mono,
     )
     await env.journal.record([ended])

@@ -57,7 +57,7 @@ def page_url(env: Env) -> str:
     return f"http://{listen}"
 
 
-def redacted(text: str, options: msgspec.Struct) -> str:
+def redacted(text: str, options: msgspec.Struct, longest: int = _MAX_TEXT) -> str:
     """The text with every secret of the options taken out, shortened, and without control characters.
 
     Of an address its path, its query and their parts are secrets too: receivers quote them in what they answer.
@@ -65,7 +65,7 @@ def redacted(text: str, options: msgspec.Struct) -> str:
     for secret in sorted({part for whole in _secrets(options) for part in _parts(whole)}, key=len, reverse=True):
         text = text.replace(secret, "[redacted]")
     text = harmless(text)
-    return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def _parts(secret: str) -> set[str]:
