@@ -85,3 +85,31 @@ async def test_a_corrupt_store_is_put_aside_and_said_so(tmp_path: Path) -> None:
         (aside,) = tmp_path.glob("store.db.corrupt-*")
         assert aside.read_bytes() == bytes(damaged)
         assert (await house.send(account(1.0)))[0] == 202
+
+
+BREAKS = """
+import trader_monitor.loops.recover as room
+
+async def recover(env):
+    raise RuntimeError("broken on purpose")
+
+room.recover = recover
+"""
+
+
+async def test_a_part_that_keeps_failing_is_parked_and_told_once(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(BREAKS)
+    broken = {"PYTHONPATH": str(tmp_path)}
+    async with sink() as slack, daemon(tmp_path, RULES + EAGER + hook(slack.url), env=broken) as house:
+        told = await slack.want(firing("monitor_child_parked", child="recover"), within=40)
+        assert told["labels"]["severity"] == "critical"
+        children = {child["name"]: child for child in (await house.get("/v1/status"))["children"]}
+        assert children["recover"]["state"] == "parked"
+        assert "broken on purpose" in children["recover"]["last_cause"]
+        assert [name for name, child in children.items() if child["restarts"]] == ["recover"]
+        deaths = [r["context"] for r in house.records() if r["message"].startswith("child died")]
+        assert [death["decision"] for death in deaths] == ["restart"] * (len(deaths) - 1) + ["park"]
+        assert await house.value('sum(monitor_child_deaths_total{child="recover",decision=""})') == len(deaths)
+        assert (await house.send(account(100.0)))[0] == 202, "the others go on"
+        parked = [alert for alert in slack.alerts if alert["labels"]["alertname"] == "monitor_child_parked"]
+        assert len(parked) == 1
