@@ -17,7 +17,7 @@ import pytest
 from aiohttp import web
 
 from tests.plugins.house import house, server
-from trader_monitor.config.values import Duration
+from trader_monitor.config.values import Duration, Secret
 from trader_monitor.core.facts import Heartbeat
 from trader_monitor.core.series import STALE
 from trader_monitor.plugins.checks import heartbeat as heartbeats
@@ -77,7 +77,7 @@ async def test_each_question_is_a_connection_of_its_own_with_the_headers_that_we
         return web.Response()
 
     async with house() as env, server(answer) as url:
-        options = https.Options(url=url, headers={"X-Probe": "1"})
+        options = https.Options(url=url, headers={"X-Probe": Secret("1", "env PROBE")})
         assert (await https.http(options, env)).ok
         assert (await https.http(options, env)).ok
     assert seen[0][0] != seen[1][0]

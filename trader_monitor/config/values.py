@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Duration", "Listen", "Secret", "Size"]
+__all__ = ["Duration", "Listen", "Secret", "Size", "plain"]
 
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)(ms|s|m|h|d|w))+")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
@@ -119,6 +119,11 @@ class Secret:
 
     def __repr__(self) -> str:
         return f"Secret({self.origin})"
+
+
+def plain(value: Secret | str) -> str:
+    """The text of a value that may be written either way."""
+    return value if isinstance(value, str) else value.reveal()
 
 
 def _read(path: Path) -> str:

@@ -8,7 +8,7 @@ import aiohttp
 from msgspec import Struct, field
 from yarl import URL
 
-from trader_monitor.config.values import Secret
+from trader_monitor.config.values import Secret, plain
 from trader_monitor.core.recovery.ladder import Incident
 from trader_monitor.runtime.env import Env
 from trader_monitor.runtime.registry import action
@@ -22,7 +22,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
 
     url: str
     method: Literal["POST", "PUT", "PATCH", "DELETE", "GET"] = "POST"
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, Secret | str] = field(default_factory=dict)
     token: Secret | None = None
     body: str | None = None
     status: tuple[int, ...] = ()
@@ -35,7 +35,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
 @action("http", Options)
 async def http(options: Options, env: Env, incident: Incident) -> str:
     """Calls an HTTP endpoint once; `Idempotency-Key` names the incident and its rung."""
-    headers = {"Idempotency-Key": incident.key, **options.headers}
+    headers = {"Idempotency-Key": incident.key} | {name: plain(value) for name, value in options.headers.items()}
     if options.body is not None:
         headers.setdefault("Content-Type", "application/json")
     if options.token is not None:

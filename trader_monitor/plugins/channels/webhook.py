@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import msgspec
 
-from trader_monitor.config.values import Secret
+from trader_monitor.config.values import Secret, plain
 from trader_monitor.core.alerts.notice import Notice
 from trader_monitor.runtime.registry import DeliveryError, channel
 
@@ -55,12 +55,12 @@ class WebhookOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Raises ValueError, without the value: it may be a secret."""
-        if not _URL.fullmatch(_plain(self.url)):
+        if not _URL.fullmatch(plain(self.url)):
             raise ValueError("url: expected an address that begins with http:// or https:// and holds no spaces")
         for name, value in self.headers.items():
             if not _HEADER.fullmatch(name) or name.lower() in _OURS:
                 raise ValueError(f"headers: expected the name of a header that is not set already, got {name!r}")
-            if not _plain(value).isprintable():
+            if not plain(value).isprintable():
                 raise ValueError(f"headers.{name}: expected printable characters")
 
 
@@ -70,7 +70,7 @@ async def webhook(options: WebhookOptions, env: Env, notice: Notice) -> str:
     import aiohttp
 
     body = msgspec.json.encode(payload(notice))
-    headers = {name: _plain(value) for name, value in options.headers.items()}
+    headers = {name: plain(value) for name, value in options.headers.items()}
     headers |= {
         "Content-Type": "application/json",
         "Accept-Encoding": "identity",
@@ -81,10 +81,10 @@ async def webhook(options: WebhookOptions, env: Env, notice: Notice) -> str:
         headers["X-Signature"] = signature(options.secret.reveal(), int(env.clock.now().wall), body)
     try:
         try:
-            return await _post(env, _plain(options.url), body, headers)
+            return await _post(env, plain(options.url), body, headers)
         except aiohttp.ServerDisconnectedError:
             # The receiver had closed a kept connection just then: another is tried at once.
-            return await _post(env, _plain(options.url), body, headers)
+            return await _post(env, plain(options.url), body, headers)
     except aiohttp.InvalidURL:
         raise DeliveryError("the URL is not valid", permanent=True) from None
     except (aiohttp.ClientError, OSError) as error:
@@ -197,10 +197,6 @@ def _reason(error: Exception) -> str:
     certificate = getattr(error, "certificate_error", None)
     text = getattr(cause, "strerror", None) or getattr(error, "message", None) or (certificate and str(certificate))
     return f"{type(error).__name__}: {text}" if isinstance(text, str) and text else type(error).__name__
-
-
-def _plain(value: Secret | str) -> str:
-    return value.reveal() if isinstance(value, Secret) else value
 
 
 def _rfc3339(at: float) -> str:

@@ -13,7 +13,7 @@ import aiohttp
 from msgspec import Struct, field
 from yarl import URL
 
-from trader_monitor.config.values import Duration, Secret
+from trader_monitor.config.values import Duration, Secret, plain
 from trader_monitor.runtime.env import Env
 from trader_monitor.runtime.probe import Probe
 from trader_monitor.runtime.registry import check
@@ -31,7 +31,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
 
     url: str
     method: Literal["GET", "HEAD", "POST", "OPTIONS"] = "GET"
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, Secret | str] = field(default_factory=dict)
     token: Secret | None = None
     status: tuple[int, ...] = ()
     contains: str | None = None
@@ -55,7 +55,7 @@ async def http(options: Options, env: Env) -> Probe:
     """Asks an HTTP endpoint: its status, body, latency and certificate."""
     headers = {
         "Connection": "close",
-        **options.headers,
+        **{name: plain(value) for name, value in options.headers.items()},
     }  # a new connection each time: that it accepts is half the question
     if options.token is not None:
         headers["Authorization"] = f"Bearer {options.token.reveal()}"
