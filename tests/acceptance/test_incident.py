@@ -123,6 +123,7 @@ async def test_a_reload_with_an_invalid_file_changes_nothing_and_says_why(tmp_pa
         house.write(RULES.replace("account_drawdown_ratio >", "acount_drawdown_ratio(") + hook(slack.url))
         house.signal(signal.SIGHUP)
         await house.until("monitor_reload_failed", lambda v: v == 1)
+        await slack.want(firing("monitor_reload_failed"))
         assert any("rules.drawdown.expr" in str(record) for record in house.records())
         await house.send(account(50.0))
         await slack.want(firing("drawdown"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from trader_monitor.config.tables import Config
 from trader_monitor.config.values import Duration, Listen, Secret, Size
 from trader_monitor.runtime.registry import Registry
 
+README = Path(__file__).parents[2] / "README.md"
 SHIPPED = Path(__file__).parents[2] / "config.toml"
 
 
@@ -203,3 +205,10 @@ def test_lines_of_every_way_to_write_a_path() -> None:
 
 def test_a_path_is_shown_as_toml_would_write_it() -> None:
     assert dotted(("checks", "the api", "recover", 0)) == 'checks."the api".recover[0]'
+
+
+def test_every_rule_that_the_readme_says_what_to_do_about_is_built_in() -> None:
+    table = README.read_text().partition("### What to do when")[2].partition("\n## ")[0]
+    named = set(re.findall(r"^\| `([a-z_]+)` \|", table, re.MULTILINE))
+    assert len(named) >= 6
+    assert named <= set(tomli.loads(BUILTIN_RULES.read_text())["rules"])
