@@ -53,8 +53,8 @@ async def main(run):
 
 
 @contextmanager
-def daemon(run: str, *argv: str) -> Iterator[subprocess.Popen[str]]:
-    code = PROLOGUE + f"anyio.run(main, {run})"
+def daemon(run: str, *argv: str, before: str = "") -> Iterator[subprocess.Popen[str]]:
+    code = PROLOGUE + before + f"anyio.run(main, {run})"
     child = subprocess.Popen(
         [sys.executable, "-c", code, *argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -81,6 +81,20 @@ def test_a_signal_drains_and_the_exit_status_is_0(number: signal.Signals) -> Non
         heard(child, f"drain {int(number)}")
         heard(child, "drained")
         assert child.wait(10) == 0
+
+
+def test_a_signal_that_another_thread_took_wakes_the_loop() -> None:
+    """The main thread sleeps on in its system call, as it does when a signal comes just before it."""
+    take = (
+        "import signal, threading\n"
+        "async def elsewhere():\n"
+        "    await anyio.sleep(0.2)\n"
+        "    take = lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM)\n"
+        "    threading.Timer(0.2, take).start()\n"
+        "    await anyio.sleep_forever()\n"
+    )
+    with daemon("elsewhere", "2", before=take) as child:
+        heard(child, "drain 15")
 
 
 def test_a_hung_child_does_not_hold_up_the_end() -> None:

@@ -1,6 +1,8 @@
 """Signals: SIGTERM and SIGINT drain, a second one ends the process at once; SIGHUP reloads.
 
-Plain Python handlers rather than the loop's, so that the second one works even while the loop is blocked.
+Plain Python handlers rather than the loop's, so that the second one works even while the loop is blocked. Such a
+handler runs only once the main thread runs Python again: a signal that another thread took, or that came just before
+the loop went to sleep, would wait for the loop's next errand. So the interpreter also writes to a socket that wakes it.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import Awaitable, Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -51,9 +54,15 @@ class Signals:
         self._arrived = asyncio.Event()
         self._reloads = 0
         self._before: dict[signal.Signals, Any] = {}
+        self._bell, self._rope = socket.socketpair()
+        self._rope_before = -1
 
     def __enter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
+        for end in (self._bell, self._rope):
+            end.setblocking(False)
+        self._loop.add_reader(self._bell, self._bell.recv, 4096)
+        self._rope_before = signal.set_wakeup_fd(self._rope.fileno(), warn_on_full_buffer=False)
         self._before = {number: signal.signal(number, self._on_signal) for number in _OURS}
         return self
 
@@ -62,6 +71,11 @@ class Signals:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(self._rope_before)
+        if self._loop is not None:
+            self._loop.remove_reader(self._bell)
+        self._bell.close()
+        self._rope.close()
 
     async def until_drain(self, reload: Callable[[], Awaitable[object]]) -> int:
         """Returns the number of the signal that asks to drain. SIGHUPs before it reload, one after another; those
