@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ from trader_monitor.core.facts import ActionStep, CheckResult
 from trader_monitor.loops.check import check
 from trader_monitor.runtime.probe import Probe
 from trader_monitor.runtime.registry import Plugin
+from trader_monitor.runtime.threads import StillRunning
 
 
 class Nothing(Struct, frozen=True):
@@ -183,3 +185,29 @@ async def test_after_an_action_the_next_question_comes_one_interval_later() -> N
         await clock.advance(1)
         assert patient.asked[-1] == now.mono + 10
         assert states(env)[-1] == "closed"
+
+
+async def test_a_question_that_hangs_in_its_thread_is_put_once_and_proves_nothing_that_came_later() -> None:
+    free, asked = threading.Event(), []
+
+    def hangs(options: Any, env: Any) -> Probe:
+        asked.append(env.clock.now().mono)
+        free.wait()
+        return Probe(True, "well")
+
+    config = tables(hangs, every=0.1, timeout=0.05, trip_after=2, cooldown=0.1)
+    async with house(config) as env, running(check(env, "bot")):
+        try:
+            results = [await env.journal.want(lambda fact, n=n: fact.breaker.failures == n) for n in (1, 2, 3)]
+            assert [result.ok for result in results] == [False, False, False]
+            assert [result.message for result in results[1:]] == ["no answer: " + str(StillRunning(0))] * 2
+            assert len(asked) == 1
+            assert results[1].breaker.state == results[2].breaker.state == "open"
+            # What the ladder takes for the time of the question that opened the breaker.
+            assert all(abs(result.breaker.since - result.seconds - asked[0]) < 0.05 for result in results[1:])
+            assert env.meters.get("monitor_calls_held_total", kind="check", plugin="it") >= 2
+            assert env.meters.get("monitor_threads_left_behind") == 1
+        finally:
+            free.set()
+        await env.journal.want(lambda fact: fact.ok)
+        assert env.meters.get("monitor_threads_left_behind") == 0

@@ -6,6 +6,7 @@ import threading
 
 import msgspec
 
+from tests.plugins.house import house
 from trader_monitor.runtime.registry import Plugin, Registry, check
 
 
@@ -37,8 +38,9 @@ async def test_a_plain_function_runs_in_a_worker_thread_and_a_coroutine_on_the_l
     here = threading.current_thread().name
     thread = marked(in_thread)
     loop = marked(on_loop)
-    assert await thread.call(Options(), None) != here
-    assert await loop.call(Options(), None) == here
+    async with house() as env:
+        assert await thread.call(Options(), env) != here
+        assert await loop.call(Options(), env) == here
 
 
 def test_the_docstrings_first_line_is_the_help() -> None:

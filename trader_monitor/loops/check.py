@@ -19,6 +19,7 @@ from trader_monitor.core.facts import ActionStep, Breaker, CheckResult, Now
 from trader_monitor.runtime.delivery import redacted
 from trader_monitor.runtime.env import Env
 from trader_monitor.runtime.probe import Probe
+from trader_monitor.runtime.threads import StillRunning
 from trader_monitor.runtime.waiting import first_of
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ async def check(env: Env, name: str) -> None:
         began = env.clock.now()
         before = _breaker(env, name)
         trial = breakers.attempt(before, began, policy)
-        probe = await _asked(env, table, began)
+        probe, asked = await _asked(env, table, began)
         ended = env.clock.now()
         after = _judged(trial, probe, ended, policy)
         env.meters.set("monitor_check_unasked", float(probe.ok is None), check=name)
@@ -54,7 +55,7 @@ async def check(env: Env, name: str) -> None:
                     check=name,
                     ok=probe.ok,
                     breaker=after,
-                    seconds=ended.mono - began.mono,
+                    seconds=ended.mono - asked,
                     message=probe.message,
                     value=probe.value,
                 )
@@ -89,21 +90,27 @@ def _judged(trial: Breaker, probe: Probe, now: Now, policy: breakers.Policy) -> 
     return breakers.succeed(trial, now, policy) if probe.ok else breakers.fail(trial, now, policy)
 
 
-async def _asked(env: Env, table: CheckTable, began: Now) -> Probe:
-    """The answer. None within the deadline is a bad one, unless it was this process that stood still."""
+async def _asked(env: Env, table: CheckTable, began: Now) -> tuple[Probe, float]:
+    """The answer, and when its question was put (monotonic seconds).
+
+    None within the deadline is a bad one, unless it was this process that stood still. So is none to an earlier
+    question; but that was put before whatever was done since, and proves nothing about it.
+    """
     try:
         with anyio.fail_after(table.timeout):
             answer: Probe = await table.plugin.call(table.options, env)
     except TimeoutError:
         waited = env.clock.now().mono - began.mono
         if waited > 1.5 * table.timeout + 1.0:
-            return Probe(None, f"could not ask: the monitor itself stood still for {waited:.1f} s")
-        return Probe(False, f"no answer within {table.timeout:g} s")
+            return Probe(None, f"could not ask: the monitor itself stood still for {waited:.1f} s"), began.mono
+        return Probe(False, f"no answer within {table.timeout:g} s"), began.mono
+    except StillRunning as running:
+        return Probe(False, f"no answer: {running}"), began.mono - running.seconds
     except Exception as error:
-        return Probe(None, redacted(f"could not ask: {error or type(error).__name__}", table.options))
+        return Probe(None, redacted(f"could not ask: {error or type(error).__name__}", table.options)), began.mono
     if answer.value is not None and not math.isfinite(answer.value):
         answer = answer._replace(value=None)
-    return answer._replace(message=redacted(answer.message, table.options))
+    return answer._replace(message=redacted(answer.message, table.options)), began.mono
 
 
 def _tell(name: str, before: Breaker, after: Breaker, probe: Probe) -> None:

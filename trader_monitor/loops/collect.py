@@ -17,6 +17,7 @@ import structlog
 from trader_monitor.runtime.env import Env
 from trader_monitor.runtime.readings import Partial, Reading
 from trader_monitor.runtime.rounds import Rounds
+from trader_monitor.runtime.threads import StillRunning
 
 if TYPE_CHECKING:
     from trader_monitor.config.tables import CollectorTable
@@ -78,5 +79,7 @@ async def _asked(env: Env, table: CollectorTable) -> tuple[Iterable[Reading], st
         return (), f"no answer within {table.timeout:g} s"
     except Partial as partial:
         return partial.readings, str(partial)
+    except StillRunning as running:
+        return (), str(running)
     except Exception as error:
         return (), f"{type(error).__name__}: {error}"

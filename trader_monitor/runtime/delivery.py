@@ -15,6 +15,7 @@ from trader_monitor.config.values import Secret
 from trader_monitor.core.alerts.notice import Notice
 from trader_monitor.core.alerts.template import harmless
 from trader_monitor.runtime.registry import DeliveryError
+from trader_monitor.runtime.threads import StillRunning
 
 if TYPE_CHECKING:
     from trader_monitor.config.tables import ChannelTable
@@ -43,6 +44,8 @@ async def deliver(env: Env, table: ChannelTable, notice: Notice) -> str:
         ) from None
     except TimeoutError:
         raise DeliveryError(f"no answer within {DEADLINE:g} s") from None
+    except StillRunning as running:
+        raise DeliveryError(str(running)) from None
     except Exception as error:
         log.error("a channel raised what it should not", channel=table.name, error=type(error).__name__)
         raise DeliveryError(redacted(f"{type(error).__name__}: {error}", table.options)) from None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from trader_monitor.runtime.threads import Threads
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +46,7 @@ class Env:
     children: Callable[[], tuple[ChildStatus, ...]]
     ready: Callable[[], tuple[str, ...]]
     reload: Callable[[], Awaitable[Any]]
+    threads: Threads = field(default_factory=Threads)
 
     @property
     def board(self) -> Board:

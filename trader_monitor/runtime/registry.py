@@ -12,16 +12,22 @@ import inspect
 import pkgutil
 from collections.abc import Callable
 from importlib.metadata import entry_points
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
-from anyio import to_thread
+
+from trader_monitor.runtime.threads import StillRunning
+
+if TYPE_CHECKING:
+    from trader_monitor.runtime.env import Env
 
 __all__ = ["DeliveryError", "Kind", "Plugin", "Registry", "action", "channel", "check", "collector"]
 
 Kind: TypeAlias = Literal["collector", "check", "action", "channel"]
 KINDS: tuple[Kind, ...] = ("collector", "check", "action", "channel")
 ENTRY_POINTS = "trader_monitor.plugins"
+CHANNEL_THREADS = 16
+"""Deliveries of one channel that may be left behind in threads: one that hangs must not make the channel mute."""
 
 
 class DeliveryError(Exception):
@@ -45,11 +51,24 @@ class Plugin(NamedTuple):
     def help(self) -> str:
         return (inspect.getdoc(self.function) or "").partition("\n")[0]
 
-    async def call(self, *arguments: Any) -> Any:
-        """Runs the function where it belongs; a thread that outlives its deadline is left behind."""
+    async def call(self, options: msgspec.Struct, env: Env, *more: Any) -> Any:
+        """Runs the function where it belongs.
+
+        A thread that outlives its deadline is left behind; while it runs, the same question raises StillRunning.
+        """
         if inspect.iscoroutinefunction(self.function):
-            return await self.function(*arguments)
-        return await to_thread.run_sync(self.function, *arguments, abandon_on_cancel=True)
+            return await self.function(options, env, *more)
+        question = (self.kind, self.name, options)
+        most = CHANNEL_THREADS if self.kind == "channel" else 1
+        try:
+            return await env.threads.run(
+                question, self.function, options, env, *more, mono=lambda: env.clock.now().mono, most=most
+            )
+        except StillRunning:
+            env.meters.count("monitor_calls_held_total", kind=self.kind, plugin=self.name)
+            raise
+        finally:
+            env.meters.set("monitor_threads_left_behind", float(env.threads.left))
 
 
 _MARK = "__trader_monitor_plugin__"
