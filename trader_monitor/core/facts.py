@@ -24,6 +24,7 @@ __all__ = [
     "AlertChanged",
     "AlertState",
     "Breaker",
+    "ChannelTried",
     "CheckResult",
     "ChildDied",
     "Connection",
@@ -347,10 +348,30 @@ class NoticeSent(Own, frozen=True, kw_only=True, tag="notice_sent"):
     fingerprint: str
     transition: int
     state: Literal["firing", "resolved"]
-    outcome: Literal["delivered", "refused", "superseded"]
+    outcome: Literal["delivered", "refused"]
     attempts: int = 1
     seconds: float = 0.0
     receipt: str = ""
+
+
+class ChannelTried(Own, frozen=True, kw_only=True, tag="channel_tried"):
+    """The line to a channel changed: the breaker that an attempt led to, and when the notice may be tried again.
+
+    `trial` is written before the one attempt that an open breaker permits, so that a crash in its middle is not
+    followed by another at once; `failed` leaves the notice due, not before `retry_at`; `answered` says that an
+    attempt went well that had failed before; `gone` that the channel is no longer configured. `mono` is the
+    monotonic time of it, as `retry_at` is, and as the breaker's times are.
+    """
+
+    channel: str
+    outcome: Literal["trial", "failed", "answered", "gone"]
+    breaker: Breaker
+    mono: float
+    fingerprint: str = ""
+    transition: int = 0
+    attempts: int = 0
+    retry_at: float = 0.0
+    reason: str = ""
 
 
 class ActionStep(Own, frozen=True, kw_only=True, tag="action_step"):
