@@ -217,9 +217,9 @@ async def test_each_alone_as_json_is_refused_too(house: Residence, bot: str) -> 
     packed = msgspec.json.encode(trade(source=bot))
     for bad in (b'{"price":NaN}', b'{"type":"trade"}', b"1", b"[" * DEEP, b"nul"):
         answer = await house.post(b"[" + packed + b"," + bad + b"," + packed + b"]", "application/json")
-        assert answer.status == 400
-        assert answer.body["accepted"] in (0, 2), "an array that cannot be read is refused as a whole"
-        assert answer.body["errors"][0]["error"]
+        kept = 0 if bad == b"[" * DEEP else 2  # brackets without an end leave no items to be told apart
+        assert (answer.status, answer.body["accepted"]) == (400, kept)
+        assert [error["line"] for error in answer.body["errors"][:1]] == [2]
 
 
 async def test_the_same_in_messagepack(house: Residence, bot: str) -> None:

@@ -22,6 +22,7 @@ from trader_monitor.web.border import (
     numbered_lines,
     numbered_pieces,
 )
+from trader_monitor.web.cut import Cut
 from trader_monitor.web.fields import Window
 
 NOW = 1_700_000_000.0
@@ -272,6 +273,8 @@ BYTES = [
     ("A key twice in an array.", b"\x91\x89" + PACKED_TRADE + b"\xa3fee\x01\xa3fee\x02", "comes twice"),
     ("A context's key twice.", b"\x91\x88" + PACKED_TRADE + b"\xa7context\x82\xa1a\x01\xa1a\x02", "comes twice"),
     ("Not a map.", b"\x01", "expected an object, got 1"),
+    ("An extension.", b"\xd4\x01a", "got something that JSON has not"),
+    ("Nesting that goes on for 262,144 values.", b"\x91" * (1 << 19) + b"\x01", "too much to be passed over"),
 ]
 
 
@@ -318,9 +321,12 @@ def test_the_border_holds_too_many_before_it_builds_them() -> None:
     with pytest.raises(TooMany):
         numbered_lines(b"{}\n" * (MAX_EVENTS + 1))
     with pytest.raises(TooMany):
-        numbered_items(b"[" + b"{}," * (4 * MAX_EVENTS) + b"{}]")
-    with pytest.raises(TooMany):
-        numbered_items(b"[" + b"1," * (64 * MAX_EVENTS) + b"1]")
+        numbered_items(b"[" + b"{}," * (2 * MAX_EVENTS) + b"{}]")
+    for item, times in ((b"{}", 4 * MAX_EVENTS), (b"1", 64 * MAX_EVENTS + 1)):
+        body = b"[" + (item + b",") * times + item + b"]"
+        assert numbered_items(body) is None
+        with pytest.raises(TooMany):
+            Cut(body, MAX_EVENTS).scan()
 
 
 json_values = st.recursive(
@@ -359,7 +365,7 @@ def packed_or_none(value: object) -> Border | None:
 def test_any_bytes_at_all_are_answered(body: bytes) -> None:
     border = Border(WINDOW)
     border.take(numbered_lines(body))
-    border.take(numbered_items(body))
+    border.take(numbered_items(body) or ())
     assert border.facts == []
     with suppress(TooMany):
         packed(body)

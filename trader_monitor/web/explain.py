@@ -265,8 +265,10 @@ def _named(value: object) -> str:
             return "an array"
         case int() if value.bit_length() > 128:
             return "a number that is too large"
-        case _:
+        case int() | float():
             return shown(value)
+        case _:
+            return "something that JSON has not"
 
 
 def _closest(word: object, among: Any) -> str:

@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from trader_monitor.web.border import (
+    MAX_EVENTS,
     MAX_LISTED,
     Border,
     Format,
@@ -21,10 +22,11 @@ from trader_monitor.web.border import (
     numbered_lines,
     numbered_pieces,
 )
+from trader_monitor.web.cut import Cut
 from trader_monitor.web.fields import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from trader_monitor.runtime.env import Env
 
@@ -32,6 +34,9 @@ __all__ = ["Answer", "border_of", "take_body", "take_lines"]
 
 SLICE = 200
 """Events that are checked before others get their turn."""
+
+CAREFUL = 64 << 10
+"""Bytes of bad events that are looked into before others get their turn: some 10 ms."""
 
 
 class Answer(Struct, frozen=True):
@@ -61,12 +66,12 @@ async def take_body(env: Env, body: bytes, form: Format) -> Answer:
     match form:
         case "msgpack":
             pieces = numbered_pieces(body)
-            while border.take_packed(islice(pieces, SLICE)):
+            while border.take_packed(islice(pieces, SLICE), careful=CAREFUL):
                 await _others()
         case "json":
-            await _take_slices(border, numbered_items(body))
+            await _take_slices(border, await _items(body))
         case "ndjson":
-            await _take_slices(border, numbered_lines(body))
+            await _take_slices(border, iter(numbered_lines(body)))
     return await _recorded(env, border)
 
 
@@ -82,11 +87,19 @@ async def _others() -> None:
     await asyncio.sleep(0)
 
 
-async def _take_slices(border: Border, numbered: list[tuple[int, bytes]]) -> None:
-    for first in range(0, len(numbered), SLICE):
-        if first:
+async def _items(body: bytes) -> Iterator[tuple[int, bytes]]:
+    numbered = numbered_items(body)
+    if numbered is None:
+        array = Cut(body, MAX_EVENTS)
+        while array.scan():
             await _others()
-        border.take(numbered[first : first + SLICE])
+        numbered = array.items()
+    return numbered
+
+
+async def _take_slices(border: Border, numbered: Iterator[tuple[int, bytes]]) -> None:
+    while border.take(islice(numbered, SLICE), careful=CAREFUL):
+        await _others()
 
 
 async def _recorded(env: Env, border: Border) -> Answer:

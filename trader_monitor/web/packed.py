@@ -14,7 +14,12 @@ from trader_monitor.web.fields import Fault
 __all__ = ["Array", "Malformed", "array_of", "map_size", "pieces"]
 
 MAX_DEPTH = 8
+MAX_SCANNED = 64 << 10
+"""Bytes of an event whose keys are looked at: a longer one is refused whatever they are."""
+MAX_SKIPPED = 1 << 18
+"""Values within what is nested too deeply that are passed over to find the next event."""
 
+_TOO_DEEP = f"nested more than {MAX_DEPTH} deep"
 _FIXED = {0xC0: 0, 0xC2: 0, 0xC3: 0, 0xCA: 4, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}
 _FIXED |= {0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8, 0xD4: 2, 0xD5: 3, 0xD6: 5, 0xD7: 9, 0xD8: 17}
 _SIZED = {0xC4: (1, 0), 0xC5: (2, 0), 0xC6: (4, 0), 0xC7: (1, 1), 0xC8: (2, 1), 0xC9: (4, 1)}
@@ -32,8 +37,11 @@ def pieces(body: bytes) -> Iterator[tuple[bytes, list[Fault]]]:
     """
     at, count = array_of(body) or (0, -1)
     while at < len(body) and count:
-        scan = _Scan(body)
-        end = scan.skip(at, "$", 0)
+        scan = _Scan(body, at)
+        try:
+            end = scan.skip(at, "$", 0)
+        except Malformed as error:
+            raise Malformed(f"{_TOO_DEEP}, and {error}") if scan.too_deep else error from None
         yield body[at:end], scan.found
         at, count = end, count - 1
     if count > 0:
@@ -73,9 +81,11 @@ def map_size(piece: bytes) -> int:
 class _Scan:
     """One pass over one event."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, at: int) -> None:
         self.body = body
+        self.far = at + MAX_SCANNED
         self.found: list[Fault] = []
+        self.too_deep = False
 
     def skip(self, at: int, path: str, depth: int) -> int:
         """The end of the value at `at`."""
@@ -109,22 +119,47 @@ class _Scan:
             raise Malformed("a length promises more than there is")
         return end
 
-    def _enter(self, at: int, count: int, depth: int) -> None:
-        if depth >= MAX_DEPTH:
-            raise Malformed(f"nested more than {MAX_DEPTH} deep")
-        self._within(at + count)
+    def _beyond(self, at: int, count: int) -> int:
+        """The end of values that are nested too deeply to be looked into; no deeper for the worst of them."""
+        body, left = self.body, count
+        if not self.too_deep:
+            self.found.append(Fault("$", _TOO_DEEP))
+            self.too_deep = True
+        for _ in range(MAX_SKIPPED):
+            if not left:
+                return at
+            self._within(at + left)
+            first = body[at]
+            left -= 1
+            if 0x80 <= first <= 0x9F:
+                at += 1
+                left += (first & 0x0F) * (2 if first <= 0x8F else 1)
+            elif 0xDC <= first <= 0xDF:
+                width = 2 if first in (0xDC, 0xDE) else 4
+                left += int.from_bytes(body[at + 1 : at + 1 + width]) * (2 if first >= 0xDE else 1)
+                at += 1 + width
+            else:
+                at = self.skip(at, "$", MAX_DEPTH)
+        raise Malformed("holds too much to be passed over")
 
     def _items(self, at: int, count: int, path: str, depth: int) -> int:
-        self._enter(at, count, depth)
+        if depth >= MAX_DEPTH:
+            return self._beyond(at, count)
+        self._within(at + count)
         for _ in range(count):
             at = self.skip(at, path, depth + 1)
         return at
 
     def _map(self, at: int, count: int, path: str, depth: int) -> int:
-        self._enter(at, 2 * count, depth)
+        if depth >= MAX_DEPTH:
+            return self._beyond(at, 2 * count)
+        self._within(at + 2 * count)
         seen: set[bytes] = set()
         for _ in range(count):
             end = self.skip(at, path, depth + 1)
+            if end > self.far:
+                at = self.skip(end, path, depth + 1)
+                continue
             key = _text(self.body[at:end])
             where = f"{path}.{ascii(key.decode('utf-8', 'replace'))[1:-1]}"
             if key in seen:
