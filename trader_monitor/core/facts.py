@@ -1,9 +1,8 @@
 """Facts: everything that enters the program, as frozen, typed, timestamped records.
 
-Three kinds, one base. What bots report (the wire contract, fourteen types), what we measure
-(`Samples`, `CheckResult`), what we decided and did (`AlertChanged`, `NoticeSent`, `ActionStep`, …).
-A decision carries the whole state that it leads to, so that folding it is an assignment and replaying it
-needs no configuration.
+Three kinds, one base. What bots report (the wire contract, fourteen types), what we measure (`Samples`,
+`CheckResult`), what we decided and did (`AlertChanged`, `NoticeSent`, …). A decision carries the whole state that
+it leads to, so that folding it is an assignment and replaying it needs no configuration.
 
 `at` is Unix time in seconds (UTC). Numbers are finite in everything that a bot reports; `Samples` alone may
 hold NaN and infinities, because scraped targets have them.
@@ -257,11 +256,8 @@ class HttpRequest(Event, frozen=True, kw_only=True, tag="http_request"):
     source: str | None = None
 
 
-# --- what we measure -------------------------------------------------------------------------------------------
-
-
 class Own(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
-    """A fact of the daemon's own; it never crosses the border."""
+    """A fact of the daemon's own, measured, decided or done; it never crosses the border."""
 
     at: float
 
@@ -269,8 +265,7 @@ class Own(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type
 class Samples(Own, frozen=True, kw_only=True, tag="samples"):
     """One collection's readings, all at `at`: the collector's name, label sets and as many values.
 
-    Values may be NaN, infinite or the staleness marker. `kinds` holds the Prometheus type and the help text by
-    metric name, for those that are new or known to have changed.
+    `kinds` holds the Prometheus type and the help text by metric name, for those that are new or have changed.
     """
 
     origin: str
@@ -282,8 +277,7 @@ class Samples(Own, frozen=True, kw_only=True, tag="samples"):
 class Breaker(Struct, frozen=True):
     """The one breaker's state, for checks and for channels; the transitions are in `core.breaker`.
 
-    `since` and `retry_at` are monotonic seconds. `generation` makes the result of an attempt that began before
-    the last transition harmless.
+    `since` and `retry_at` are monotonic seconds; `generation` lets the result of an older attempt change nothing.
     """
 
     state: Literal["closed", "open", "half_open"] = "closed"
@@ -305,8 +299,6 @@ class CheckResult(Own, frozen=True, kw_only=True, tag="check_result"):
     value: float | None = None
 
 
-# --- what we decided and did -----------------------------------------------------------------------------------
-
 Severity: TypeAlias = Literal["info", "warning", "error", "critical", "emergency"]
 AlertState: TypeAlias = Literal["pending", "firing", "resolved"]
 
@@ -314,11 +306,10 @@ AlertState: TypeAlias = Literal["pending", "firing", "resolved"]
 class AlertChanged(Own, frozen=True, kw_only=True, tag="alert_changed"):
     """An alert's transition, with the whole state that it leads to.
 
-    `fingerprint` is the hash of `labels` (alertname and severity included). `transition` counts the episode's
-    transitions upward without end, so that (fingerprint, transition) names one notice due. `mono` is the
-    monotonic time at which the present condition began; `cleared_mono` that at which it ceased, while
-    `keep_firing_for` runs. `fired_transition` is the number of the newest firing, of an earlier episode too: what
-    a channel that was out of reach has still to be told.
+    `fingerprint` is the hash of `labels`, alertname and severity included. `transition` counts upward without end, so
+    that (fingerprint, transition) names one notice due. `mono` is when the present condition began (monotonic),
+    `cleared_mono` when it ceased, while `keep_firing_for` runs. `fired_transition` numbers the newest firing, of an
+    earlier episode too: what a channel out of reach has still to be told. `trace_id` is that of the episode's cause.
     """
 
     fingerprint: str
@@ -339,6 +330,7 @@ class AlertChanged(Own, frozen=True, kw_only=True, tag="alert_changed"):
     fired_transition: int = 0
     runbook: str | None = None
     reason: str = ""
+    trace_id: str = ""
 
 
 class NoticeSent(Own, frozen=True, kw_only=True, tag="notice_sent"):
@@ -355,12 +347,9 @@ class NoticeSent(Own, frozen=True, kw_only=True, tag="notice_sent"):
 
 
 class ChannelTried(Own, frozen=True, kw_only=True, tag="channel_tried"):
-    """The line to a channel changed: the breaker that an attempt led to, and when the notice may be tried again.
+    """The line to a channel: its breaker and, of a notice that failed, when to try again, in monotonic seconds.
 
-    `trial` is written before the one attempt that an open breaker permits, so that a crash in its middle is not
-    followed by another at once; `failed` leaves the notice due, not before `retry_at`; `answered` says that an
-    attempt went well that had failed before; `gone` that the channel is no longer configured. `mono` is the
-    monotonic time of it, as `retry_at` is, and as the breaker's times are.
+    A `trial` is written before it is made, as an action is; `gone`: the channel is no longer configured.
     """
 
     channel: str
@@ -371,7 +360,6 @@ class ChannelTried(Own, frozen=True, kw_only=True, tag="channel_tried"):
     transition: int = 0
     attempts: int = 0
     retry_at: float = 0.0
-    reason: str = ""
 
 
 class ActionStep(Own, frozen=True, kw_only=True, tag="action_step"):

@@ -16,6 +16,7 @@ from trader_monitor.core.alerts.notice import Notice
 from trader_monitor.core.alerts.template import harmless
 from trader_monitor.runtime.registry import DeliveryError
 from trader_monitor.runtime.threads import StillRunning
+from trader_monitor.runtime.trace import new_trace
 
 if TYPE_CHECKING:
     from trader_monitor.config.tables import ChannelTable
@@ -34,7 +35,12 @@ log = structlog.get_logger(__name__)
 
 
 async def deliver(env: Env, table: ChannelTable, notice: Notice) -> str:
-    """The channel's receipt. Raises DeliveryError, whatever it was, with no secret in its message."""
+    """The channel's receipt. Raises DeliveryError, whatever it was, with no secret in its message.
+
+    From here on this task logs under the trace of what the alert began with.
+    """
+    if notice.alert.trace_id:
+        new_trace(notice.alert.trace_id)
     try:
         with anyio.fail_after(DEADLINE):
             receipt = await table.plugin.call(table.options, env, replace(notice, external_url=page_url(env)))
@@ -49,6 +55,14 @@ async def deliver(env: Env, table: ChannelTable, notice: Notice) -> str:
     except Exception as error:
         log.error("a channel raised what it should not", channel=table.name, error=type(error).__name__)
         raise DeliveryError(redacted(f"{type(error).__name__}: {error}", table.options)) from None
+    log.info(
+        "notice delivered",
+        channel=table.name,
+        alert=notice.alert.rule,
+        state=notice.state,
+        fingerprint=notice.alert.fingerprint,
+        transition=notice.transition,
+    )
     return redacted(str(receipt or ""), table.options)
 
 

@@ -23,7 +23,7 @@ from trader_monitor.core.board import Board
 from trader_monitor.core.facts import AlertChanged, Event, Fact, Now
 from trader_monitor.core.series import SeriesStore
 from trader_monitor.runtime.clock import Clock
-from trader_monitor.runtime.judging import Judge, Unjudged, judged
+from trader_monitor.runtime.judging import Judge, Unjudged, judged, traced
 from trader_monitor.runtime.mending import RETRY_LAST, Mender
 from trader_monitor.runtime.meters import Meters
 from trader_monitor.runtime.owed import without_samples
@@ -138,7 +138,7 @@ class Journal:
 
     async def tick(self) -> None:
         """Judges the rules that time alone can change, and records the transitions."""
-        verdicts = self.judge.due(self.board, self.clock.now())
+        verdicts = traced(self.judge.due(self.board, self.clock.now()))
         if verdicts:
             await self._record_own(verdicts)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from trader_monitor.core.board import Board
 from trader_monitor.core.facts import AlertChanged, Now
 from trader_monitor.core.series import Touched, Windows
+from trader_monitor.runtime.trace import current_trace
 
-__all__ = ["Judge", "Unjudged", "judged"]
+__all__ = ["Judge", "Unjudged", "judged", "traced"]
 
 ROUNDS = 4
 
@@ -49,8 +52,13 @@ def judged(judge: Judge, board: Board, now: Now) -> Iterator[list[AlertChanged]]
         touched = board.series.take_touched()
         if not touched.sids:
             return
-        fresh = judge.touched(board, touched, now)
+        fresh = traced(judge.touched(board, touched, now))
         if not fresh:
             return
         board.fold_many(fresh, now)
         yield fresh
+
+
+def traced(changes: Iterable[AlertChanged]) -> list[AlertChanged]:
+    """The transitions, those of a new episode with the trace of whoever recorded what began it."""
+    return [change if change.trace_id else replace(change, trace_id=current_trace()) for change in changes]

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from contextvars import ContextVar
 
-__all__ = ["current_trace", "new_trace"]
+__all__ = ["current_trace", "new_trace", "traceparent", "traceparent_id"]
+
+_PARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
 
 _trace: ContextVar[str] = ContextVar("trace_id", default="")
 
@@ -20,3 +24,15 @@ def new_trace(trace_id: str = "") -> str:
 def current_trace() -> str:
     """The trace id of this context, empty where none was set."""
     return _trace.get()
+
+
+def traceparent_id(header: str | None) -> str:
+    """The trace id of a caller's `traceparent` header (W3C Trace Context); empty where it is not a valid one."""
+    found = _PARENT.fullmatch(header or "")
+    return found[1] if found and (found[2] is None or not header.startswith("00")) else ""  # type: ignore[union-attr]
+
+
+def traceparent() -> str:
+    """The header for whoever is asked in this context, as a step of its own; empty where there is no trace."""
+    trace_id = current_trace()
+    return f"00-{trace_id}-{os.urandom(8).hex()}-01" if _ID.fullmatch(trace_id) else ""

@@ -18,7 +18,7 @@ from aiohttp import web
 
 from trader_monitor.runtime.journal import StoreUnavailable
 from trader_monitor.runtime.sockets import BACKLOG
-from trader_monitor.runtime.trace import new_trace
+from trader_monitor.runtime.trace import new_trace, traceparent_id
 from trader_monitor.web.auth import denial
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def application(env: Env, route_lists: Iterable[Sequence[web.RouteDef]]) -> web.
     async def guard(request: web.Request, handler: _Handler) -> web.StreamResponse:
         if isinstance(request.protocol, _Visit):
             request.protocol.greet()
-        new_trace()
+        new_trace(traceparent_id(request.headers.get("traceparent")))
         denied = denial(request.method, request.path, request.headers, env.config())
         if denied is not None:
             response: web.StreamResponse = refusal(*denied)

@@ -188,7 +188,7 @@ class Court:
         known, cleared = (self._row(at, of, one, labels) for at, of in enumerate(evidence))
         if not rows and known is None and cleared is None:
             return
-        alert = self._active.get(one) or board.alerts.get(one)
+        alert = board.alerts.get(one) or self._active.get(one)
         columns = len(times)
         first = 0
         if alert is not None:

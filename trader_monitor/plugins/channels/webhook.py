@@ -1,7 +1,8 @@
 """Webhook: POSTs notices in the form of Alertmanager's webhook payload, version 4.
 
 Every receiver written for Alertmanager understands it (its documentation: "Configuration", `<webhook_config>`).
-Beside it go `Idempotency-Key`, the same for every attempt at one notice, and with a `secret`
+Beside it go `Idempotency-Key`, the same for every attempt at one notice, `traceparent` with the trace of what the
+alert began with, and with a `secret`
 
     X-Signature: t=1763692734,v1=5257a869…
 
@@ -29,6 +30,7 @@ import msgspec
 from trader_monitor.config.values import Secret, plain
 from trader_monitor.core.alerts.notice import Notice
 from trader_monitor.runtime.registry import DeliveryError, channel
+from trader_monitor.runtime.trace import traceparent
 
 if TYPE_CHECKING:
     import aiohttp
@@ -41,7 +43,9 @@ _RETRIED = frozenset({408, 425, 429})
 _NEVER = "0001-01-01T00:00:00Z"
 _URL = re.compile(r"https?://[^\s/][!-\uffff]*")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_OURS = frozenset({"content-type", "content-length", "idempotency-key", "x-signature", "host", "transfer-encoding"})
+_OURS = frozenset(
+    {"content-type", "content-length", "idempotency-key", "x-signature", "traceparent", "host", "transfer-encoding"}
+)
 _MAX_BODY = 4096
 _BODY_WITHIN = 0.5
 
@@ -77,6 +81,8 @@ async def webhook(options: WebhookOptions, env: Env, notice: Notice) -> str:
         "User-Agent": "trader-monitor",
         "Idempotency-Key": notice.key,
     }
+    if trace := traceparent():
+        headers["traceparent"] = trace
     if options.secret is not None:
         headers["X-Signature"] = signature(options.secret.reveal(), int(env.clock.now().wall), body)
     try:
