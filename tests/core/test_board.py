@@ -18,6 +18,7 @@ from trader_monitor.core.facts import (
     ActionStep,
     AlertChanged,
     Breaker,
+    ChannelTried,
     CheckResult,
     ChildDied,
     Connection,
@@ -89,6 +90,12 @@ def step(phase: Any, **more: Any) -> ActionStep:
 def check(ok: bool | None, state: Any = "closed", **more: Any) -> CheckResult:
     breaker = Breaker(state=state, failures=0, since=450.0, retry_at=480.0)
     return CheckResult(at=more.pop("at", T0), check="api", ok=ok, breaker=breaker, seconds=0.25, **more)
+
+
+def tried(outcome: Any, state: Any = "closed", **more: Any) -> ChannelTried:
+    breaker = Breaker(state=state, failures=more.pop("failures", 0), since=450.0, retry_at=510.0)
+    given = {"at": T0, "channel": "log", "mono": 490.0, "fingerprint": "f", "transition": 1, "retry_at": 500.0}
+    return ChannelTried(outcome=outcome, breaker=breaker, **given | more)
 
 
 def test_a_fill_reaches_every_series_of_the_contract() -> None:
@@ -289,6 +296,7 @@ def everything() -> list[Fact]:
         check(False, "open"),
         alert("firing", cleared_mono=450.0),
         NoticeSent(at=T0, channel="log", fingerprint="f", transition=1, state="firing", outcome="delivered"),
+        tried("failed", failures=1),
         step("started"),
         ChildDied(at=T0, child="live", cause="x", decision="park", delay=60.0, restarts=3),
     ]
@@ -304,6 +312,8 @@ def test_a_snapshot_is_the_whole_board_but_its_samples() -> None:
         "checks",
         "alerts",
         "notices",
+        "channels",
+        "tries",
         "incidents",
         "heartbeats",
         "connections",
@@ -330,6 +340,34 @@ def test_what_is_no_snapshot_of_this_version_is_refused(raw: bytes) -> None:
         Board.load(raw, SeriesStore())
 
 
+def test_a_channel_has_the_breaker_that_its_newest_attempt_led_to() -> None:
+    board = board_of(tried("failed", attempts=1))
+    assert (board.channels["log"].breaker.state, board.tries["log", "f"].attempts) == ("closed", 1)
+    assert newest(board)["monitor_channel_breaker_open{channel=log}"] == 0
+    board.fold(tried("failed", "open", at=T0 + 1, attempts=2), NOW)
+    assert newest(board)["monitor_channel_breaker_open{channel=log}"] == 1
+    board.fold(tried("trial", "half_open", at=T0 + 2, attempts=3, retry_at=0.0), NOW)
+    assert newest(board)["monitor_channel_breaker_open{channel=log}"] == 0.5
+    assert board.channels["log"].breaker.state == "half_open"
+    assert board.tries["log", "f"].attempts == 2, "a trial is no failure yet"
+
+
+def test_a_notice_that_was_sent_has_no_failures_any_more() -> None:
+    board = board_of(tried("failed"), tried("failed", fingerprint="g"))
+    sent = NoticeSent(at=T0, channel="log", fingerprint="f", transition=1, state="firing", outcome="delivered")
+    board.fold_many([sent, tried("answered")], NOW)
+    assert list(board.tries) == [("log", "g")]
+    assert board.channels["log"].outcome == "answered"
+
+
+def test_a_channel_that_is_gone_is_no_longer_reported_as_failing() -> None:
+    board = board_of(tried("failed", "open"), tried("failed", "open", channel="desk"))
+    board.fold(ChannelTried(at=T0 + 1, channel="log", outcome="gone", breaker=Breaker(), mono=500.0), NOW)
+    assert (list(board.channels), list(board.tries)) == (["desk"], [("desk", "f")])
+    assert newest(board)["monitor_channel_breaker_open{channel=log}"] == 0
+    assert newest(board)["monitor_channel_breaker_open{channel=desk}"] == 1
+
+
 def test_after_a_reboot_what_waits_waits_its_full_time_again() -> None:
     board = board_of(*everything())
     board.rebase(Now(T0 + 30, 3.0))
@@ -337,6 +375,8 @@ def test_after_a_reboot_what_waits_waits_its_full_time_again() -> None:
     assert (held.mono, held.cleared_mono) == (3.0, 3.0)
     breaker = board.checks["api"].breaker
     assert (breaker.since, breaker.retry_at) == (3.0, 33.0), "the cool-down of 30 s runs again"
+    for line in (board.channels["log"], board.tries["log", "f"]):
+        assert (line.mono, line.breaker.since, line.breaker.retry_at, line.retry_at) == (3.0, 3.0, 23.0, 13.0)
     assert {s.mono for s in (*board.steps, *board.incidents["api"])} == {3.0}
 
 

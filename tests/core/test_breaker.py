@@ -102,6 +102,21 @@ def test_a_closed_breaker_waits_out_a_peers_wish() -> None:
     assert breaker.succeed(b, at(8), POLICY) == Breaker()
 
 
+def test_a_peers_wish_outlasts_what_went_well_or_failed_beside_it() -> None:
+    held = breaker.fail(Breaker(), at(0), POLICY, retry_after=7)
+    beside = breaker.succeed(held, at(1), POLICY)
+    assert (beside.failures, beside.retry_at) == (0, 7), "that was asked before the peer said so"
+    assert breaker.succeed(beside, at(2), POLICY) is beside
+    assert breaker.fail(held, at(1), POLICY).retry_at == 7
+    assert breaker.fail(held, at(1), POLICY, retry_after=2).retry_at == 7, "a shorter wish shortens no longer one"
+
+
+def test_each_state_has_a_level_for_rules_and_charts() -> None:
+    opened = tripped()
+    states = (Breaker(), breaker.attempt(opened, at(10), POLICY), opened)
+    assert [breaker.level(b) for b in states] == [0.0, 0.5, 1.0]
+
+
 @pytest.mark.parametrize(
     ("asked", "held"),
     [(1e9, 60.0), (float("inf"), 60.0), (float("nan"), 0.0), (-5.0, 0.0), (0.0, 0.0), (None, 0.0)],
@@ -131,17 +146,18 @@ def test_after_a_cure_the_next_attempt_is_permitted_at_once() -> None:
 
 
 def test_on_another_boots_clock_a_wait_begins_anew() -> None:
-    moved = breaker.rebase(tripped(1_000_000), at(30))
+    moved = breaker.rebase(tripped(1_000_000), 1_000_000, at(30))
     assert (moved.state, moved.since, moved.retry_at) == ("open", 30, 40)
 
 
-def test_on_another_boots_clock_no_wait_exceeds_the_longest() -> None:
-    assert breaker.rebase(Breaker(state="open", since=0, retry_at=1e9), at(5), longest=60).retry_at == 65
+def test_on_another_boots_clock_a_closed_breaker_waits_out_a_peers_wish_anew() -> None:
+    moved = breaker.rebase(breaker.fail(Breaker(), at(1e6), POLICY, retry_after=7), 1e6, at(5))
+    assert (moved.state, moved.failures, moved.retry_at) == ("closed", 1, 12)
 
 
-def test_on_another_boots_clock_a_closed_breaker_permits() -> None:
-    moved = breaker.rebase(breaker.fail(Breaker(), at(1e6), POLICY, retry_after=7), at(5))
-    assert (moved.failures, breaker.permits(moved, at(5))) == (1, True)
+def test_on_another_boots_clock_what_was_waited_out_permits() -> None:
+    moved = breaker.rebase(tripped(1_000_000), 1_000_010, at(5))
+    assert (moved.state, breaker.permits(moved, at(5))) == ("open", True)
 
 
 @pytest.mark.parametrize(
@@ -168,6 +184,7 @@ class Peer(RuleBasedStateMachine):
         super().__init__()
         self.mono = 100.0
         self.b = Breaker()
+        self.known = 100.0
         self.trials: list[int] = []
         self.row = 0
 
@@ -183,6 +200,7 @@ class Peer(RuleBasedStateMachine):
         if breaker.permits(self.b, self.now()):
             before = self.b
             self.b = breaker.attempt(self.b, self.now(), POLICY)
+            self.known = self.mono
             self.trials.append(self.b.generation)
             if before.state != "closed":
                 assert self.b.state == "half_open"
@@ -194,6 +212,7 @@ class Peer(RuleBasedStateMachine):
             return
         generation = self.trials.pop(which % len(self.trials))
         before, current = self.b, generation == self.b.generation
+        self.known = self.mono
         if good:
             self.b = breaker.succeed(self.b, self.now(), POLICY, generation)
         else:
@@ -204,21 +223,23 @@ class Peer(RuleBasedStateMachine):
         self.row = 0 if good else self.row + 1
         if good:
             assert self.b.state == "closed"
-            assert breaker.permits(self.b, self.now())
+            assert self.b.retry_at in (0.0, before.retry_at)
+            assert breaker.permits(self.b, self.now()) or before.state == "closed", "only a peer's wish holds it"
         else:
             assert (self.b.state == "open") == (before.state != "closed" or self.row >= POLICY.trip_after)
 
     @rule()
     def cure(self) -> None:
         self.b = breaker.hasten(self.b, self.now())
+        self.known = self.mono
         assert breaker.permits(self.b, self.now())
 
     @rule()
     def reboot(self) -> None:
         left = breaker.wait(self.b, self.now())
-        self.b, self.mono = breaker.rebase(self.b, at(5.0), POLICY.longest), 5.0
-        if self.b.state != "closed":
-            assert breaker.wait(self.b, self.now()) >= min(left, POLICY.longest) - 1e-6, "longer, never shorter"
+        self.b, self.mono = breaker.rebase(self.b, self.known, at(5.0)), 5.0
+        self.known = self.mono
+        assert breaker.wait(self.b, self.now()) >= left - 1e-6, "longer, never shorter"
 
     @invariant()
     def counts_what_failed_in_a_row(self) -> None:

@@ -10,6 +10,7 @@ import pytest
 from tests.loops.telling import Line, open_house, until
 from trader_monitor.core.alerts.judge import compile_rules
 from trader_monitor.core.alerts.rule import Rule
+from trader_monitor.core.facts import Breaker, ChannelTried
 from trader_monitor.loops import evaluate as module
 from trader_monitor.loops import notify as notify_module
 from trader_monitor.loops.evaluate import evaluate
@@ -103,6 +104,27 @@ async def test_what_is_over_and_told_leaves_the_board(tmp_path: Path, monkeypatc
         assert house.board.alerts
         await clock.advance(480.0)
         await until(lambda: not house.board.alerts and not house.board.notices)
+
+
+async def test_a_channel_that_was_taken_away_is_not_failing_for_ever(tmp_path: Path) -> None:
+    rule = Rule(name="failing", expr="monitor_channel_breaker_open > 0", clear="monitor_channel_breaker_open == 0")
+    clock = ManualClock()
+    async with open_house(tmp_path, [rule], [Line().table("desk")], clock) as house:
+        open_now = Breaker(state="open", failures=5, since=1000.0, retry_at=1015.0, opened=1, generation=1)
+        at = clock.now()
+        await house.env.journal.record(
+            [
+                ChannelTried(at=at.wall, channel=name, outcome="failed", breaker=open_now, mono=at.mono)
+                for name in ("desk", "fax")
+            ]
+        )
+        states = {"desk": "firing", "fax": "firing"}
+        assert {alert.labels["channel"]: alert.state for alert in house.board.alerts.values()} == states
+        house.run(evaluate(house.env))
+        await clock.advance(module.LONGEST)
+        await until(lambda: list(house.board.channels) == ["desk"])
+        states["fax"] = "resolved"
+        assert {alert.labels["channel"]: alert.state for alert in house.board.alerts.values()} == states
 
 
 async def test_whichever_comes_first_ends_the_wait() -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tests.loops.telling import Line, open_house, until
+from tests.loops.telling import House, Line, open_house, until
 from trader_monitor.core.alerts.notice import Notice
 from trader_monitor.core.alerts.rule import Rule
-from trader_monitor.core.facts import AlertChanged
+from trader_monitor.core.facts import AlertChanged, Breaker, ChannelTried, NoticeSent
 from trader_monitor.loops import notify as module
 from trader_monitor.loops.notify import AT_ONCE, BREAKER, DRAIN_WITHIN, notify
 from trader_monitor.runtime import delivery
@@ -33,6 +33,17 @@ def failing(times: int, error: DeliveryError) -> Line:
         return "ok"
 
     return Line(answer)
+
+
+def breaker(house: House) -> Breaker:
+    tried = house.board.channels.get("desk")
+    return tried.breaker if tried else Breaker()
+
+
+async def end(task: asyncio.Task[None]) -> None:
+    """Ends a loop as a reload or its death would."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_a_firing_and_its_end_are_told_within_milliseconds(tmp_path: Path) -> None:
@@ -168,7 +179,7 @@ async def test_a_dead_channel_opens_its_breaker_and_one_trial_closes_it(tmp_path
     async with open_house(tmp_path, rules, [line.table("desk")], clock) as house:
         house.run(notify(house.env, "desk"))
         await house.send({f"a{n}": 6 for n in range(30)})
-        await until(lambda: house.meter("monitor_channel_breaker_open", channel="desk") == 1)
+        await until(lambda: breaker(house).state == "open")
         assert house.meter("monitor_channel_due", channel="desk") == 30
         tried = len(line.attempts)
         assert tried <= BREAKER.trip_after + AT_ONCE
@@ -176,13 +187,165 @@ async def test_a_dead_channel_opens_its_breaker_and_one_trial_closes_it(tmp_path
         assert len(line.attempts) == tried, "an open breaker leaves the receiver alone"
         await clock.advance(1.1)
         await until(lambda: len(line.attempts) == tried + 1)
-        await until(lambda: house.meter("monitor_channel_breaker_open", channel="desk") == 1)
+        await until(lambda: breaker(house).state == "open")
         alive = True
         await clock.advance(BREAKER.cooldown + 0.1)
-        await until(lambda: house.meter("monitor_channel_breaker_open", channel="desk") == 0)
+        await until(lambda: breaker(house).state == "closed")
         await clock.advance(60.0)
         await until(lambda: len(line.heard) == 30)
         await until(lambda: house.meter("monitor_channel_due", channel="desk") == 0)
+
+
+class Mute(Line):
+    """A far end that refuses until it is alive."""
+
+    def __init__(self) -> None:
+        super().__init__(self.refuse)
+        self.alive = False
+
+    async def refuse(self, notice: Notice) -> str:
+        if not self.alive:
+            raise DeliveryError("connection refused")
+        return "ok"
+
+
+@pytest.mark.parametrize("store", ["the same", "opened anew"])
+async def test_an_open_breaker_outlives_the_loop_and_the_daemon(tmp_path: Path, store: str) -> None:
+    clock, mute = ManualClock(), Mute()
+    rules = [Rule(name=f"r{n}", expr=f"a{n} > 5") for n in range(6)]
+
+    async def trip(house: House) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(notify(house.env, "desk"))
+        await house.send({f"a{n}": 6 for n in range(6)})
+        await until(lambda: breaker(house).state == "open" and not mute.under_way)
+        return task
+
+    async def goes_on(house: House) -> None:
+        tried = len(mute.attempts)
+        await clock.advance(1.0)
+        house.run(notify(house.env, "desk"))
+        await clock.advance(BREAKER.cooldown - 1.5)
+        assert (breaker(house).state, len(mute.attempts)) == ("open", tried), "it is left alone"
+        await clock.advance(1.0)
+        await until(lambda: len(mute.attempts) == tried + 1)
+        await until(lambda: breaker(house).state == "open")
+        mute.alive = True
+        await clock.advance(BREAKER.cooldown + 0.1)
+        await until(lambda: breaker(house).state == "closed")
+        await clock.advance(60.0)
+        await until(lambda: len(mute.heard) == 6)
+        assert house.board.tries == {}
+
+    async with open_house(tmp_path, rules, [mute.table("desk")], clock) as house:
+        await end(await trip(house))
+        if store == "the same":
+            await goes_on(house)
+    if store == "opened anew":
+        async with open_house(tmp_path, rules, [mute.table("desk")], clock) as house:
+            await goes_on(house)
+
+
+async def test_a_trial_that_a_crash_cut_short_is_not_made_again_at_once(tmp_path: Path) -> None:
+    clock, mute = ManualClock(), Mute()
+    hangs = False
+
+    async def answer(notice: Notice) -> str:
+        if hangs:
+            await anyio.sleep_forever()
+        raise DeliveryError("connection refused")
+
+    mute.answer = answer
+    rules = [Rule(name=f"r{n}", expr=f"a{n} > 5") for n in range(6)]
+    async with open_house(tmp_path, rules, [mute.table("desk")], clock) as house:
+        task = asyncio.ensure_future(notify(house.env, "desk"))
+        await house.send({f"a{n}": 6 for n in range(6)})
+        await until(lambda: breaker(house).state == "open" and not mute.under_way)
+        hangs, tried = True, len(mute.attempts)
+        await clock.advance(BREAKER.cooldown + 0.1)
+        await until(lambda: len(mute.attempts) == tried + 1)
+        assert breaker(house).state == "half_open"
+        task.cancel()
+        await clock.advance(DRAIN_WITHIN)
+        await asyncio.gather(task, return_exceptions=True)
+        house.run(notify(house.env, "desk"))
+        await clock.advance(BREAKER.cooldown - DRAIN_WITHIN - 1.0)
+        assert len(mute.attempts) == tried + 1
+        await clock.advance(1.1)
+        await until(lambda: len(mute.attempts) == tried + 2)
+
+
+async def test_retry_after_and_backoff_hold_over_a_restart(tmp_path: Path) -> None:
+    clock = ManualClock()
+    line = failing(1, DeliveryError("status 429", retry_after=60.0))
+    async with open_house(tmp_path, [RULE], [line.table("desk")], clock) as house:
+        house.run(notify(house.env, "desk"))
+        await house.send({"a": 6})
+        await until(lambda: house.board.tries)
+    async with open_house(tmp_path, [RULE], [line.table("desk")], clock) as house:
+        house.run(notify(house.env, "desk"))
+        clock.step(3600.0)
+        await clock.advance(59.5)
+        assert len(line.attempts) == 1, "a clock that was put forward makes nobody earlier"
+        await clock.advance(1.0)
+        await until(lambda: line.heard)
+        await until(lambda: house.board.notices)
+        (sent,) = house.board.notices.values()
+        assert sent.attempts == 2
+        assert breaker(house) == Breaker()
+
+
+async def test_what_a_receiver_wished_holds_for_all_though_another_notice_is_taken_meanwhile(tmp_path: Path) -> None:
+    clock = ManualClock()
+    both, gate = asyncio.Event(), asyncio.Event()
+
+    async def answer(notice: Notice) -> str:
+        if len(line.attempts) == 2:
+            both.set()
+        if notice.alert.rule == "r0" and not both.is_set():
+            await both.wait()
+            raise DeliveryError("status 429", retry_after=40.0)
+        await gate.wait()
+        return "ok"
+
+    line = Line(answer)
+    rules = [Rule(name=f"r{n}", expr=f"a{n} > 5") for n in range(3)]
+    async with open_house(tmp_path, rules, [line.table("desk")], clock) as house:
+        house.run(notify(house.env, "desk"))
+        await house.send({"a0": 6, "a1": 6})
+        await until(lambda: len(line.attempts) == 2 and house.board.tries)
+        gate.set()
+        await until(lambda: len(line.heard) == 1)
+        await house.send({"a2": 6})
+        await clock.advance(39.0)
+        assert len(line.attempts) == 2
+        await clock.advance(2.0)
+        await until(lambda: len(line.heard) == 3)
+
+
+async def test_what_fails_on_and_on_is_written_twice_a_cooldown_and_what_goes_well_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LONGEST", 50.0)
+    clock, mute = ManualClock(), Mute()
+    facts: list[ChannelTried | NoticeSent] = []
+    rules = [Rule(name=f"r{n}", expr=f"a{n} > 5") for n in range(40)]
+    async with open_house(tmp_path, rules, [mute.table("desk")], clock) as house:
+        house.env.journal.watch(lambda news: facts.extend(f for f in news if isinstance(f, ChannelTried | NoticeSent)))
+        house.run(notify(house.env, "desk"))
+        mute.alive = True
+        await house.send({f"a{n}": 6 for n in range(40)})
+        await until(lambda: len(mute.heard) == 40)
+        await until(lambda: len(facts) == 40)
+        assert {type(fact) for fact in facts} == {NoticeSent}
+        mute.alive = False
+        await house.send({f"a{n}": 1 for n in range(40)})
+        await until(lambda: breaker(house).state == "open")
+        await until(lambda: not mute.under_way)
+        before = len(facts)
+        assert before - 40 <= BREAKER.trip_after + AT_ONCE
+        await clock.advance(10 * BREAKER.cooldown + 0.5)
+        outcomes = [fact.outcome for fact in facts[before:]]
+        assert outcomes == ["trial", "failed"] * 10
 
 
 async def test_one_notice_that_the_receiver_chokes_on_does_not_starve_the_others(tmp_path: Path) -> None:
@@ -197,7 +360,7 @@ async def test_one_notice_that_the_receiver_chokes_on_does_not_starve_the_others
         house.run(notify(house.env, "desk"))
         await house.send({f"a{n}": 6 for n in range(40)})
         await until(lambda: len(line.heard) == 39)
-        assert house.meter("monitor_channel_breaker_open", channel="desk") == 0
+        assert breaker(house).state == "closed"
 
 
 async def test_a_channel_that_hangs_delays_no_other_and_is_given_up_at_the_deadline(

@@ -151,7 +151,7 @@ async def house(config: Any = None, clock: Clock | None = None, **parts: Any) ->
     """An Env over the tiny parts; its HTTP session is closed at the end."""
     clock = clock or SystemClock()
     session = aiohttp.ClientSession()
-    config = config or SimpleNamespace(collectors={}, checks={}, actions={})
+    config = config or SimpleNamespace(collectors={}, checks={}, actions={}, channels={})
     given: dict[str, Any] = {
         "clock": clock,
         "journal": TinyJournal(),

@@ -10,11 +10,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.plugins.house import house, plugin
+from trader_monitor.core.board import Board
+from trader_monitor.core.facts import Breaker, ChannelTried
+from trader_monitor.core.series import SeriesStore
 from trader_monitor.plugins.collectors import bots, clock, connections, disk_space
 from trader_monitor.runtime.clock import ManualClock
 from trader_monitor.runtime.readings import Partial, Reading
@@ -201,6 +205,19 @@ async def test_the_daemon_tells_its_own_figures_and_everything_it_counted() -> N
     assert value(seen, "monitor_resident_memory_bytes") == pytest.approx(rss, rel=0.2)
     assert value(seen, "monitor_loop_lag_seconds") >= 0
     assert {r.name: r.of.kind for r in seen if r.of}["monitor_things_total"] == "counter"
+
+
+async def test_each_configured_channel_has_a_breaker_that_never_failed_or_is_as_the_board_has_it() -> None:
+    config = SimpleNamespace(collectors={}, checks={}, actions={}, channels={"desk": None, "mail": None})
+    async with house(config) as env:
+        now = env.clock.now()
+        tripped = Breaker(state="open", failures=5, since=now.mono, retry_at=now.mono + 15, opened=1, generation=1)
+        tried = ChannelTried(at=now.wall, channel="mail", outcome="failed", breaker=tripped, mono=now.mono)
+        env.journal.board = Board(SeriesStore())
+        env.board.fold(tried, now)
+        seen = await read("monitor", env)
+    assert value(seen, "monitor_channel_breaker_open", channel="desk") == 0
+    assert value(seen, "monitor_channel_breaker_open", channel="mail") == 1
 
 
 async def test_a_round_of_the_whole_host_is_cheap() -> None:

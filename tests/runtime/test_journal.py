@@ -17,6 +17,7 @@ from trader_monitor.core.board import Board
 from trader_monitor.core.facts import (
     AlertChanged,
     Breaker,
+    ChannelTried,
     CheckResult,
     ChildDied,
     Fact,
@@ -221,6 +222,17 @@ async def test_every_kind_of_fact_comes_back_the_same(life: Life) -> None:
         CheckResult(at=2.0, check="api", ok=None, breaker=Breaker(failures=2, since=3.0), seconds=0.1, message="…"),
         alert(),
         NoticeSent(at=3.0, channel="log", fingerprint="f", transition=1, state="firing", outcome="delivered"),
+        ChannelTried(
+            at=3.5,
+            channel="log",
+            outcome="failed",
+            breaker=Breaker(failures=1),
+            mono=3.0,
+            fingerprint="f",
+            transition=1,
+            attempts=1,
+            retry_at=9.0,
+        ),
         ChildDied(at=4.0, child="api", cause="it broke", decision="restart", delay=0.1, restarts=1),
         samples(0.5),
     ]

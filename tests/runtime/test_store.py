@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import os
 import sqlite3
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from trader_monitor.core.facts import AlertChanged, Samples, Trade
+from trader_monitor.core.facts import AlertChanged, Breaker, ChannelTried, Samples, Trade
 from trader_monitor.core.matcher import Matcher
 from trader_monitor.runtime.clock import ManualClock
 from trader_monitor.runtime.history import DISK, History
@@ -82,6 +83,40 @@ async def test_the_store_is_private_and_its_folder_is_made(tmp_path: Path) -> No
     journal = await opened(path)
     assert path.stat().st_mode & 0o077 == 0
     assert path.parent.stat().st_mode & 0o077 == 0
+    await journal.close()
+
+
+async def test_a_store_of_the_version_before_channels_were_kept_opens_with_all_it_knows(tmp_path: Path) -> None:
+    """Its snapshot is all there is of its first facts: retention took their batches away."""
+    path = tmp_path / "store.db"
+    data = Path(__file__).parent.parent / "data" / "store_schema_2.db.gz"
+    path.write_bytes(gzip.decompress(data.read_bytes()))
+    journal = await opened(path)
+    board = journal.board
+    assert journal.degraded is None
+    assert (board.counts, journal.seq) == ({"trade": 3}, 7)
+    assert board.checks["api"].breaker.state == "open"
+    assert {name: alert.state for name, alert in board.alerts.items()} == {"told": "firing", "untold": "firing"}
+    assert list(board.notices) == [("desk", "told")]
+    assert (board.channels, board.tries) == ({}, {})
+    opened_at = journal.clock.now()
+    failed = ChannelTried(
+        at=opened_at.wall,
+        channel="desk",
+        outcome="failed",
+        breaker=Breaker(state="open", failures=5, since=opened_at.mono, retry_at=opened_at.mono + 15, opened=1),
+        mono=opened_at.mono,
+        fingerprint="untold",
+        transition=1,
+    )
+    await journal.record([failed])
+    await journal.close()
+    db = sqlite3.connect(path)
+    assert db.execute("PRAGMA user_version").fetchone()[0] > 2, "a daemon of that version refuses what it cannot read"
+    db.close()
+    journal = await opened(path)
+    assert journal.board.channels == {"desk": failed}
+    assert journal.board.tries == {("desk", "untold"): failed}
     await journal.close()
 
 

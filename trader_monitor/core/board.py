@@ -49,7 +49,7 @@ _EVENTS = frozenset(EVENT_TYPES)
 class Board:
     """What is known now. One writer (the event loop); the fold is total and never raises on a valid fact.
 
-    The dictionaries are for reading: by check, by alert fingerprint, by (channel, fingerprint), by source …
+    The dictionaries are for reading: by check, by alert fingerprint, by channel, by (channel, fingerprint), by source …
     """
 
     def __init__(self, series: SeriesStore, ids: Ids | None = None) -> None:
@@ -63,6 +63,8 @@ class Board:
         self.alerts = own.alerts
         self.alert_history = own.alert_history
         self.notices = own.notices
+        self.channels = own.channels
+        self.tries = own.tries
         self.incidents = own.incidents
         self.steps = own.steps
         self.deaths = own.deaths
@@ -142,6 +144,8 @@ class Board:
             alerts=list(own.alerts.values()),
             alert_history=list(own.alert_history),
             notices=list(own.notices.values()),
+            channels=list(own.channels.values()),
+            tries=list(own.tries.values()),
             incidents=own.incidents,
             steps=list(own.steps),
             deaths=list(own.deaths),
@@ -165,6 +169,8 @@ class Board:
         own.alerts.update((fact.fingerprint, fact) for fact in kept.alerts)
         own.alert_history.extend(kept.alert_history)
         own.notices.update(((fact.channel, fact.fingerprint), fact) for fact in kept.notices)
+        own.channels.update((fact.channel, fact) for fact in kept.channels)
+        own.tries.update(((fact.channel, fact.fingerprint), fact) for fact in kept.tries)
         own.incidents.update(kept.incidents)
         own.steps.extend(kept.steps)
         own.deaths.extend(kept.deaths)

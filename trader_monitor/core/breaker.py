@@ -19,9 +19,10 @@ from msgspec.structs import replace
 
 from trader_monitor.core.facts import Breaker, Now
 
-__all__ = ["Policy", "attempt", "fail", "hasten", "permits", "rebase", "succeed", "wait"]
+__all__ = ["Policy", "attempt", "fail", "hasten", "level", "permits", "rebase", "succeed", "wait"]
 
 MOST_DOUBLINGS = 64
+_LEVELS = {"closed": 0.0, "half_open": 0.5, "open": 1.0}
 
 
 class Policy(Struct, frozen=True):
@@ -59,6 +60,11 @@ def wait(b: Breaker, now: Now) -> float:
     return max(0.0, b.retry_at - now.mono)
 
 
+def level(b: Breaker) -> float:
+    """The state as a number: 0 closed, 0.5 half-open, 1 open."""
+    return _LEVELS[b.state]
+
+
 def attempt(b: Breaker, now: Now, policy: Policy) -> Breaker:
     """An attempt begins: an open breaker goes half-open.
 
@@ -76,11 +82,15 @@ def attempt(b: Breaker, now: Now, policy: Policy) -> Breaker:
 
 
 def succeed(b: Breaker, now: Now, policy: Policy, generation: int | None = None) -> Breaker:
-    """An attempt went well: the breaker closes, whatever it was. An older generation's result is ignored."""
+    """An attempt went well: the breaker closes, whatever it was. An older generation's result is ignored.
+
+    What a peer wished for in answer to another attempt still holds, as long as it has not passed.
+    """
     if generation is not None and generation != b.generation:
         return b
     if b.state == "closed":
-        return replace(b, failures=0, retry_at=0.0) if b.failures or b.retry_at else b
+        held = b.retry_at if b.retry_at > now.mono else 0.0
+        return replace(b, failures=0, retry_at=held) if b.failures or held != b.retry_at else b
     return Breaker(state="closed", since=now.mono, generation=b.generation + 1)
 
 
@@ -97,7 +107,7 @@ def fail(
     asked = min(retry_after, policy.longest) if retry_after is not None and retry_after > 0 else 0.0
     failures = b.failures + 1
     if b.state == "closed" and failures < policy.trip_after:
-        return replace(b, failures=failures, retry_at=now.mono + asked if asked else 0.0)
+        return replace(b, failures=failures, retry_at=max(b.retry_at, now.mono + asked) if asked else b.retry_at)
     opened = b.opened + 1
     return Breaker(
         state="open",
@@ -114,10 +124,10 @@ def hasten(b: Breaker, now: Now) -> Breaker:
     return replace(b, retry_at=now.mono) if b.retry_at > now.mono else b
 
 
-def rebase(b: Breaker, now: Now, longest: float = 3600.0) -> Breaker:
-    """The same breaker on another boot's monotonic clock: a wait begins anew, thus longer, never shorter.
+def rebase(b: Breaker, then: float, now: Now) -> Breaker:
+    """The same breaker on another boot's monotonic clock, where its state was as of `then` on the old one.
 
-    The short hold of a closed breaker is forgotten: booting took longer than that.
+    What was left to wait then is waited anew: longer, never shorter.
     """
-    held = 0.0 if b.state == "closed" else now.mono + min(longest, max(0.0, b.retry_at - b.since))
-    return replace(b, since=now.mono, retry_at=held)
+    left = b.retry_at - then
+    return replace(b, since=now.mono, retry_at=now.mono + left if left > 0 else 0.0)

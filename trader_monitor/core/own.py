@@ -1,4 +1,4 @@
-"""The daemon's own facts on the board: collections, checks, alerts, notices, recovery and deaths of children."""
+"""The daemon's own facts on the board: collections, checks, alerts, notices, channels, recovery, deaths of children."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 
 from msgspec import structs
 
+from trader_monitor.core import breaker
 from trader_monitor.core.facts import (
     ActionStep,
     AlertChanged,
-    Breaker,
+    ChannelTried,
     CheckResult,
     ChildDied,
     Labels,
@@ -25,8 +26,6 @@ from trader_monitor.core.tally import Tally
 
 __all__ = ["OwnFacts"]
 
-_BREAKER = {"closed": 0.0, "half_open": 0.5, "open": 1.0}
-
 
 class OwnFacts:
     """The newest of each, the histories, and their series. Folding a decision is an assignment."""
@@ -37,6 +36,10 @@ class OwnFacts:
         self.alerts: dict[str, AlertChanged] = {}
         self.alert_history: deque[AlertChanged] = deque(maxlen=1000)
         self.notices: dict[tuple[str, str], NoticeSent] = {}
+        self.channels: dict[str, ChannelTried] = {}
+        """What last changed a channel's breaker; a channel that never failed has none."""
+        self.tries: dict[tuple[str, str], ChannelTried] = {}
+        """The newest failure of each notice that waits for another attempt, by channel and fingerprint."""
         self.incidents: dict[str, tuple[ActionStep, ...]] = {}
         self.steps: deque[ActionStep] = deque(maxlen=1000)
         self.deaths: deque[ChildDied] = deque(maxlen=200)
@@ -48,6 +51,7 @@ class OwnFacts:
         self._up = state("check_up", "1 where the check passed, 0 where it failed.", "check")
         self._seconds = state("check_duration_seconds", "Duration of the last probe.", "check")
         self._breaker = state("check_breaker_open", "0 closed, 0.5 half-open, 1 open.", "check")
+        self._line = state("monitor_channel_breaker_open", "0 closed, 0.5 half-open, 1 open.", "channel")
         self._value = state("check_value", "What the check measured.", "check")
         self._exhausted = state("recovery_exhausted", "1 where every rung was tried in vain.", "check")
         self._steps = tally.counter("recovery_steps_total", "Steps of recovery.", "check", "action", "phase")
@@ -61,6 +65,7 @@ class OwnFacts:
             CheckResult: self._fold_check,
             AlertChanged: self._fold_alert,
             NoticeSent: self._fold_notice,
+            ChannelTried: self._fold_channel,
             ActionStep: self._fold_step,
             ChildDied: self._fold_death,
         }
@@ -93,7 +98,7 @@ class OwnFacts:
         else:
             self._value.write(key, t_ms, result.value)
         self._seconds.write(key, t_ms, result.seconds)
-        self._breaker.write(key, t_ms, _BREAKER[result.breaker.state])
+        self._breaker.write(key, t_ms, breaker.level(result.breaker))
         if result.ok and result.breaker.state == "closed" and result.check in self.incidents:
             self._exhausted.write(key, t_ms, 0.0)
 
@@ -107,7 +112,20 @@ class OwnFacts:
             self._tally.cell(_alert_labels(alert), standing=True).write(t_ms, 1.0)
 
     def _fold_notice(self, notice: NoticeSent, t_ms: int) -> None:
-        self.notices[notice.channel, notice.fingerprint] = notice
+        key = notice.channel, notice.fingerprint
+        self.notices[key] = notice
+        self.tries.pop(key, None)
+
+    def _fold_channel(self, tried: ChannelTried, t_ms: int) -> None:
+        self._line.write((tried.channel,), t_ms, breaker.level(tried.breaker))
+        if tried.outcome == "gone":
+            self.channels.pop(tried.channel, None)
+            for key in [key for key in self.tries if key[0] == tried.channel]:
+                del self.tries[key]
+            return
+        self.channels[tried.channel] = tried
+        if tried.outcome == "failed":
+            self.tries[tried.channel, tried.fingerprint] = tried
 
     def _fold_step(self, step: ActionStep, t_ms: int) -> None:
         self.steps.append(step)
@@ -142,17 +160,27 @@ class OwnFacts:
             cleared = None if alert.cleared_mono is None else mono
             self.alerts[fingerprint] = structs.replace(alert, mono=mono, cleared_mono=cleared)
         for name, result in self.checks.items():
-            self.checks[name] = structs.replace(result, breaker=_rebased(result.breaker, mono))
+            self.checks[name] = structs.replace(
+                result, breaker=breaker.rebase(result.breaker, result.breaker.since, now)
+            )
+        for channel, tried in self.channels.items():
+            self.channels[channel] = _rebased(tried, now)
+        for key, tried in self.tries.items():
+            self.tries[key] = _rebased(tried, now)
         for check, steps in self.incidents.items():
             self.incidents[check] = tuple(structs.replace(step, mono=mono) for step in steps)
         for index, step in enumerate(self.steps):
             self.steps[index] = structs.replace(step, mono=mono)
 
 
-def _rebased(breaker: Breaker, mono: float) -> Breaker:
-    """The cool-down, if one runs, begins again."""
-    left = max(breaker.retry_at - breaker.since, 0.0) if breaker.state == "open" else 0.0
-    return structs.replace(breaker, since=mono, retry_at=mono + left)
+def _rebased(tried: ChannelTried, now: Now) -> ChannelTried:
+    """What was left to wait when it was written, is waited again."""
+    return structs.replace(
+        tried,
+        mono=now.mono,
+        breaker=breaker.rebase(tried.breaker, tried.mono, now),
+        retry_at=now.mono + max(0.0, tried.retry_at - tried.mono),
+    )
 
 
 def _alert_labels(alert: AlertChanged) -> Labels:

@@ -8,6 +8,7 @@ from msgspec import Struct
 from trader_monitor.core.facts import (
     ActionStep,
     AlertChanged,
+    ChannelTried,
     CheckResult,
     ChildDied,
     Connection,
@@ -23,7 +24,8 @@ from trader_monitor.core.trading.fills import FillsKept
 __all__ = ["VERSION", "Snapshot", "SnapshotError"]
 
 VERSION = 1
-"""Grows with every change of what is kept; an older or newer snapshot is refused and the journal replayed."""
+"""Grows when an older snapshot cannot be read any more; another version's is refused and the journal replayed,
+which no longer goes back to its beginning. What is kept besides has a default, so that older ones are read on."""
 
 _MAGIC = b"board"
 
@@ -50,6 +52,8 @@ class Snapshot(Struct, kw_only=True):
     connections: list[tuple[ConnectionKey, Connection]]
     streams: list[tuple[StreamKey, Stream]]
     heartbeats: list[Heartbeat]
+    channels: list[ChannelTried] = []
+    tries: list[ChannelTried] = []
 
     def encode(self) -> bytes:
         return _MAGIC + bytes([VERSION]) + _ENCODER.encode(self)

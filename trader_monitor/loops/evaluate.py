@@ -12,7 +12,7 @@ import structlog
 
 from trader_monitor.core.alerts.judge import RuleSet
 from trader_monitor.core.alerts.notice import Route, prune
-from trader_monitor.core.facts import AlertChanged
+from trader_monitor.core.facts import AlertChanged, Breaker, ChannelTried
 from trader_monitor.runtime.env import Env
 from trader_monitor.runtime.waiting import first_of
 
@@ -44,8 +44,18 @@ async def evaluate(env: Env) -> None:
             channels = env.config().channels.values()
             prune(env.board, [Route(one.name, one.min_severity) for one in channels], now)
             pruned = now.mono
+        await _let_go(env)
         _count(env, counted)
         env.progress.beat(NAME)
+
+
+async def _let_go(env: Env) -> None:
+    """A channel that is no longer configured must not go on being reported as failing."""
+    board, configured, now = env.board, env.config().channels, env.clock.now()
+    gone = [name for name in board.channels if name not in configured]
+    await env.journal.record(
+        [ChannelTried(at=now.wall, channel=name, outcome="gone", breaker=Breaker(), mono=now.mono) for name in gone]
+    )
 
 
 def _count(env: Env, counted: dict[tuple[str, str], int]) -> None:

@@ -3,7 +3,8 @@
 It holds no queue that a crash could lose: what is due is derived from the board each time (`core.alerts.notice`),
 so retrying means "still due, and permitted". Two things hold an attempt back: the notice's own backoff, so that
 one that the receiver chokes on does not starve the others, and the channel's breaker, so that a dead receiver is
-left alone until a single trial succeeds.
+left alone until a single trial succeeds. Both are on the board too, as facts of what failed (`ChannelTried`), so
+that neither a crash nor a reload lets a receiver be hammered; and they bound how many such facts there are.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from functools import partial
-from typing import NamedTuple
+from typing import Literal
 
 import anyio
 import structlog
@@ -21,7 +22,7 @@ from msgspec.structs import replace
 from trader_monitor.core import breaker
 from trader_monitor.core.alerts.notice import Notice, Route, next_notice, notices_due
 from trader_monitor.core.backoff import Backoff
-from trader_monitor.core.facts import AlertChanged, Breaker, NoticeSent
+from trader_monitor.core.facts import AlertChanged, Breaker, ChannelTried, Fact, NoticeSent, Now
 from trader_monitor.core.recovery.deeds import deeds
 from trader_monitor.runtime.delivery import deliver
 from trader_monitor.runtime.env import Env
@@ -37,7 +38,6 @@ AT_ONCE = 16
 LONGEST = 5.0
 DRAIN_WITHIN = 1.5
 """Seconds that a shutdown leaves for what is under way; the rest is due after the next start."""
-_OPEN = {"closed": 0.0, "half_open": 0.5, "open": 1.0}
 
 log = structlog.get_logger(__name__)
 
@@ -47,14 +47,6 @@ async def notify(env: Env, channel: str) -> None:
     await _Line(env, channel).run()
 
 
-class _Trouble(NamedTuple):
-    """A notice's failed attempts and the monotonic time of the next."""
-
-    transition: int
-    attempts: int
-    retry_at: float
-
-
 class _Line:
     """The line to one channel."""
 
@@ -62,10 +54,8 @@ class _Line:
         self.env = env
         self.table = env.config().channels[channel]
         self.route = Route(channel, self.table.min_severity, self.table.repeat)
-        self.breaker = Breaker()
         self._queue: deque[Notice] = deque()
         self._busy: set[str] = set()
-        self._troubles: dict[str, _Trouble] = {}
         self._workers = 0
         self._freed = anyio.Event()
 
@@ -84,8 +74,7 @@ class _Line:
             except anyio.get_cancelled_exc_class():
                 with anyio.CancelScope(shield=True), anyio.move_on_after(DRAIN_WITHIN):
                     await self._drain(group)
-                self.breaker = Breaker()
-                self._show(0)  # a channel that is gone must not go on being reported as failing
+                self._show(0)  # a channel that is gone has nothing to tell
                 raise
 
     async def _drain(self, group: TaskGroup) -> None:
@@ -103,18 +92,30 @@ class _Line:
         self._show(len(due) + len(self._busy))
         ready = [notice for notice in due if self._retry_at(notice) <= now.mono]
         held = min((self._retry_at(notice) for notice in due if notice not in ready), default=now.mono + LONGEST)
-        if not breaker.permits(self.breaker, now):
+        line = self.breaker
+        if not breaker.permits(line, now):
             self._queue.clear()
-            return min(LONGEST, max(0.01, breaker.wait(self.breaker, now)))
-        self._queue = deque(ready if self.breaker.state == "closed" else ready[:1])
+            return min(LONGEST, max(0.01, breaker.wait(line, now)))
+        self._queue = deque(ready if line.state == "closed" else ready[:1])
         while self._workers < min(AT_ONCE, len(self._queue) + len(self._busy)):
             self._workers += 1
             group.start_soon(self._work)
         return min(LONGEST, max(0.01, held - now.mono))
 
+    @property
+    def breaker(self) -> Breaker:
+        """The channel's, as the board has it."""
+        tried = self.env.board.channels.get(self.route.channel)
+        return Breaker() if tried is None else tried.breaker
+
+    def _failure(self, notice: Notice) -> ChannelTried | None:
+        """The newest failed attempt at this very notice."""
+        tried = self.env.board.tries.get((self.route.channel, notice.alert.fingerprint))
+        return tried if tried is not None and tried.transition == notice.transition else None
+
     def _retry_at(self, notice: Notice) -> float:
-        trouble = self._troubles.get(notice.alert.fingerprint)
-        return trouble.retry_at if trouble and trouble.transition == notice.transition else 0.0
+        tried = self._failure(notice)
+        return 0.0 if tried is None else tried.retry_at
 
     async def _work(self) -> None:
         """Takes notices off the queue until it is empty, each alert's in order."""
@@ -138,13 +139,16 @@ class _Line:
         """Whether the notice needs telling no more: it was delivered, or refused for good."""
         env = self.env
         began = env.clock.now()
-        if not breaker.permits(self.breaker, began):
+        line = self.breaker
+        if not breaker.permits(line, began):
             return False
-        self.breaker = breaker.attempt(self.breaker, began, BREAKER)
-        generation = self.breaker.generation
+        trial = breaker.attempt(line, began, BREAKER)
+        generation = trial.generation
         fingerprint = notice.alert.fingerprint
-        before = self._troubles.get(fingerprint)
-        attempts = before.attempts + 1 if before and before.transition == notice.transition else 1
+        before = self._failure(notice)
+        attempts = before.attempts + 1 if before else 1
+        if trial is not line:
+            await env.journal.record([self._tried("trial", trial, notice, attempts, began)])
         receipt, failure = "", None
         try:
             steps = env.board.incidents.get(notice.alert.labels.get("check", ""), ())
@@ -154,10 +158,10 @@ class _Line:
             failure = error
         ended = env.clock.now()
         if failure is not None and not failure.permanent:
-            self._failed(notice, failure, attempts, generation)
+            await self._failed(notice, failure, attempts, generation)
             return False
-        self.breaker = breaker.succeed(self.breaker, ended, BREAKER, generation)
-        self._troubles.pop(fingerprint, None)
+        line = self.breaker
+        after = breaker.succeed(line, ended, BREAKER, generation)
         outcome = "refused" if failure else "delivered"
         self._count(notice.state, outcome)
         if failure is not None:
@@ -170,43 +174,68 @@ class _Line:
                 reason=str(failure),
             )
         env.meters.set("monitor_notice_seconds", ended.mono - began.mono, channel=self.route.channel)
-        sent = NoticeSent(
-            at=ended.wall,
-            channel=self.route.channel,
-            fingerprint=fingerprint,
-            transition=notice.transition,
-            state=notice.state,
-            outcome="refused" if failure else "delivered",
-            attempts=attempts,
-            seconds=ended.mono - began.mono,
-            receipt=str(failure) if failure else receipt,
-        )
-        await env.journal.record([sent])
+        facts: list[Fact] = [
+            NoticeSent(
+                at=ended.wall,
+                channel=self.route.channel,
+                fingerprint=fingerprint,
+                transition=notice.transition,
+                state=notice.state,
+                outcome="refused" if failure else "delivered",
+                attempts=attempts,
+                seconds=ended.mono - began.mono,
+                receipt=str(failure) if failure else receipt,
+            )
+        ]
+        if after is not line:
+            facts.append(self._tried("answered", after, notice, attempts, ended))
+        await env.journal.record(facts)
         return True
 
-    def _failed(self, notice: Notice, failure: DeliveryError, attempts: int, generation: int) -> None:
+    def _tried(
+        self,
+        outcome: Literal["trial", "failed", "answered"],
+        after: Breaker,
+        notice: Notice,
+        attempts: int,
+        now: Now,
+        retry_at: float = 0.0,
+    ) -> ChannelTried:
+        return ChannelTried(
+            at=now.wall,
+            channel=self.route.channel,
+            outcome=outcome,
+            breaker=after,
+            mono=now.mono,
+            fingerprint=notice.alert.fingerprint,
+            transition=notice.transition,
+            attempts=attempts,
+            retry_at=retry_at,
+        )
+
+    async def _failed(self, notice: Notice, failure: DeliveryError, attempts: int, generation: int) -> None:
         now = self.env.clock.now()
         delay = BACKOFF.delay(attempts, random.random())
-        before = self.breaker.state
-        self.breaker = breaker.fail(self.breaker, now, BREAKER, failure.retry_after, generation)
+        before = self.breaker
+        after = breaker.fail(before, now, BREAKER, failure.retry_after, generation)
         held = max(delay, min(failure.retry_after or 0.0, BREAKER.longest))
-        self._troubles[notice.alert.fingerprint] = _Trouble(notice.transition, attempts, now.mono + held)
         self._count(notice.state, "failed")
-        say = log.error if self.breaker.state == "open" and before != "open" else log.warning
+        say = log.error if after.state == "open" and before.state != "open" else log.warning
         say(
             "a notice could not be delivered and stays due",
             channel=self.route.channel,
             alert=notice.alert.rule,
             state=notice.state,
             attempts=attempts,
-            retry_in=round(max(held, breaker.wait(self.breaker, now)), 1),
-            breaker=self.breaker.state,
+            retry_in=round(max(held, breaker.wait(after, now)), 1),
+            breaker=after.state,
             reason=str(failure),
         )
+        fact = self._tried("failed", after, notice, attempts, now, now.mono + held)
+        await self.env.journal.record([fact])
 
     def _count(self, state: str, outcome: str, by: float = 1.0) -> None:
         self.env.meters.count("monitor_notices_total", by, channel=self.route.channel, state=state, outcome=outcome)
 
     def _show(self, due: int) -> None:
         self.env.meters.set("monitor_channel_due", float(due), channel=self.route.channel)
-        self.env.meters.set("monitor_channel_breaker_open", _OPEN[self.breaker.state], channel=self.route.channel)

@@ -15,7 +15,7 @@ import numpy as np
 from msgspec import UNSET, Struct, UnsetType
 
 from trader_monitor.core.board import Board
-from trader_monitor.core.facts import AlertChanged, CheckResult, Labels, Now, Severity
+from trader_monitor.core.facts import AlertChanged, Breaker, ChannelTried, CheckResult, Labels, Now, Severity
 
 if TYPE_CHECKING:
     from trader_monitor.runtime.env import Env
@@ -38,7 +38,6 @@ __all__ = [
 State: TypeAlias = Literal["ok", "warning", "error", "critical", "emergency"]
 
 ACCEPTED = "monitor_events_accepted_total"
-BREAKERS = {0.0: "closed", 0.5: "half_open", 1.0: "open"}
 RANK: dict[State | Severity, int] = {"info": 0, "ok": 0, "warning": 1, "error": 2, "critical": 3, "emergency": 4}
 
 
@@ -71,13 +70,14 @@ class CheckView(Struct, frozen=True, kw_only=True):
 
 
 class ChannelView(Struct, frozen=True, kw_only=True):
-    """A channel of notices; `due` is how many transitions it has yet to tell."""
+    """A channel of notices; `due` is how many transitions it has yet to tell, `retry_at` before when it tells none."""
 
     name: str
     type: str
     breaker: str
     due: int
     last_delivered_at: float | None = None
+    retry_at: float | None = None
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -315,14 +315,30 @@ def channel_views(env: Env) -> tuple[ChannelView, ...]:
     for (channel, _), notice in env.board.notices.items():
         if notice.outcome == "delivered":
             delivered[channel] = max(delivered.get(channel, 0.0), notice.at)
-    meters = env.meters
+    now = env.clock.now()
     return tuple(
-        ChannelView(
-            name=name,
-            type=table.plugin.name,
-            breaker=BREAKERS.get(meters.get("monitor_channel_breaker_open", channel=name), "open"),
-            due=int(meters.get("monitor_channel_due", channel=name)),
-            last_delivered_at=delivered.get(name),
+        _channel_view(
+            name,
+            table.plugin.name,
+            env.board.channels.get(name),
+            int(env.meters.get("monitor_channel_due", channel=name)),
+            delivered.get(name),
+            now,
         )
         for name, table in env.config().channels.items()
+    )
+
+
+def _channel_view(
+    name: str, type: str, tried: ChannelTried | None, due: int, delivered: float | None, now: Now
+) -> ChannelView:
+    breaker = Breaker() if tried is None else tried.breaker
+    waiting = breaker.retry_at > now.mono
+    return ChannelView(
+        name=name,
+        type=type,
+        breaker=breaker.state,
+        due=due,
+        last_delivered_at=delivered,
+        retry_at=now.wall + breaker.retry_at - now.mono if waiting else None,
     )

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from trader_monitor.core.alerts.fingerprint import fingerprint
 from trader_monitor.core.alerts.notice import Notice, Route, next_notice, notices_due, owed, prune
-from trader_monitor.core.facts import AlertChanged, NoticeSent, Now
+from trader_monitor.core.facts import AlertChanged, Breaker, ChannelTried, NoticeSent, Now
 
 ROUTE = Route("slack")
 NOW = Now(1000.0, 1000.0)
@@ -53,6 +53,7 @@ class Facts:
         self.alerts: dict[str, AlertChanged] = {}
         self.alert_history: deque[AlertChanged] = deque(maxlen=remember)
         self.notices: dict[tuple[str, str], NoticeSent] = {}
+        self.tries: dict[tuple[str, str], ChannelTried] = {}
         for change in changes:
             self.fold(change)
 
@@ -216,8 +217,11 @@ def test_resolved_alerts_leave_after_a_quarter_of_an_hour_when_every_channel_was
     assert prune(facts, [ROUTE], Now(0.0, 999.9)) == []
     assert prune(facts, [ROUTE, mail], Now(0.0, 1000.0)) == [], "mail was not told yet"
     facts.fold(sent("resolved", 2, "mail"))
+    failed = ChannelTried(at=1.0, channel="mail", outcome="failed", breaker=Breaker(), mono=1.0)
+    facts.tries = {("mail", "f"): failed, ("mail", "g"): failed}
     assert prune(facts, [ROUTE, mail], Now(0.0, 1000.0)) == ["f"]
     assert (facts.alerts, facts.notices) == ({}, {})
+    assert list(facts.tries) == [("mail", "g")], "of another alert"
 
 
 def test_a_firing_alert_never_leaves() -> None:

@@ -20,7 +20,7 @@ from typing import Literal, Protocol
 from msgspec import Struct
 
 from trader_monitor.core.alerts.rule import severity_rank
-from trader_monitor.core.facts import AlertChanged, NoticeSent, Now, Severity
+from trader_monitor.core.facts import AlertChanged, ChannelTried, NoticeSent, Now, Severity
 
 __all__ = ["KEEP_RESOLVED", "Notice", "Route", "Told", "next_notice", "notices_due", "owed", "prune", "reminder"]
 
@@ -54,6 +54,8 @@ class Notice(Struct, frozen=True, kw_only=True):
     test: bool = False
     done: str = ""
     """What was done about it, where the alert is about a check that has a ladder of actions."""
+    answer: str = ""
+    """What that check was answered last, where the alert is about a check."""
     external_url: str = ""
     """Where the daemon's page is, for links back."""
 
@@ -73,6 +75,8 @@ class Told(Protocol):
     def alert_history(self) -> Iterable[AlertChanged]: ...
     @property
     def notices(self) -> dict[tuple[str, str], NoticeSent]: ...
+    @property
+    def tries(self) -> dict[tuple[str, str], ChannelTried]: ...
 
 
 def owed(route: Route, alert: AlertChanged, sent: NoticeSent | None, past: Iterable[AlertChanged] = ()) -> list[Notice]:
@@ -169,7 +173,8 @@ def notices_due(board: Told, route: Route, now: Now, busy: Collection[str] = ())
 def prune(board: Told, routes: Iterable[Route], now: Now) -> list[str]:
     """Takes the alerts away that ended 15 minutes ago and that every channel was told of; returns which.
 
-    Their notices go with them, so that a later life of the same fingerprint begins with an empty slate.
+    Their notices and what failed of them go with them, so that a later life of the same fingerprint begins with
+    an empty slate.
     """
     routes = tuple(routes)
     gone = [
@@ -183,8 +188,9 @@ def prune(board: Told, routes: Iterable[Route], now: Now) -> list[str]:
         leaving = set(gone)
         for fingerprint in gone:
             del board.alerts[fingerprint]
-        for key in [key for key in board.notices if key[1] in leaving]:
-            del board.notices[key]
+        for slate in (board.notices, board.tries):
+            for key in [key for key in slate if key[1] in leaving]:
+                del slate[key]
     return gone
 
 

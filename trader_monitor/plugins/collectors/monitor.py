@@ -11,6 +11,8 @@ from collections.abc import Iterator
 import psutil
 from msgspec import Struct
 
+from trader_monitor.core import breaker
+from trader_monitor.core.facts import Breaker
 from trader_monitor.runtime.env import Env
 from trader_monitor.runtime.readings import Metric, MetricKind, Reading, counter, gauge
 from trader_monitor.runtime.registry import collector
@@ -27,6 +29,7 @@ BEGAN = gauge("monitor_start_time_seconds", "Unix time at which the daemon began
 SERIES = gauge("monitor_series", "Series in memory.")
 SERIES_MAX = gauge("monitor_series_max", "Series that fit.")
 SERIES_REFUSED = counter("monitor_series_refused_total", "Label sets refused because there was no room.")
+CHANNEL = gauge("monitor_channel_breaker_open", "0 closed, 0.5 half-open, 1 open.")
 CHILDREN = gauge("monitor_children", "Supervised children in each state.")
 
 LAG_SLEEP_SECONDS = 0.02
@@ -66,6 +69,9 @@ def _own(env: Env) -> Iterator[Reading]:
     yield SERIES(len(series))
     yield SERIES_MAX(series.max_series)
     yield SERIES_REFUSED(series.refused)
+    for name in env.config().channels:
+        tried = env.board.channels.get(name)
+        yield CHANNEL(breaker.level(tried.breaker if tried else Breaker()), channel=name)
     states: Counter[str] = Counter(child.state for child in env.children())
     for state in dict.fromkeys([*CHILD_STATES, *states]):
         yield CHILDREN(states[state], state=state)

@@ -1,0 +1,2 @@
+-- Nothing to alter: from here on batches may hold facts of the kind `channel_tried`, which an older daemon would
+-- take for damage. The number makes it refuse the store instead.
