@@ -43,7 +43,7 @@ async def deliver(env: Env, table: ChannelTable, notice: Notice) -> str:
         new_trace(notice.alert.trace_id)
     try:
         with anyio.fail_after(DEADLINE):
-            receipt = await table.plugin.call(table.options, env, replace(notice, external_url=page_url(env)))
+            receipt = await table.plugin.call(table.options, env, _completed(env, notice))
     except DeliveryError as error:
         raise DeliveryError(
             redacted(str(error), table.options), permanent=error.permanent, retry_after=error.retry_after
@@ -64,6 +64,12 @@ async def deliver(env: Env, table: ChannelTable, notice: Notice) -> str:
         transition=notice.transition,
     )
     return redacted(str(receipt or ""), table.options)
+
+
+def _completed(env: Env, notice: Notice) -> Notice:
+    """The notice with what only the house knows."""
+    about = env.board.checks.get(notice.alert.labels.get("check", ""))
+    return replace(notice, external_url=page_url(env), answer="" if about is None else about.message)
 
 
 def page_url(env: Env) -> str:

@@ -58,6 +58,7 @@ def line(notice: Notice, *, colour: bool) -> str:
         harmless(alert.summary),
         _lasted(at - alert.fired_at) if resolved and alert.fired_at is not None else "",
         f"[{labels}]" if labels else "",
+        f"({harmless(notice.answer)})" if notice.answer else "",
         f"({harmless(notice.done)})" if notice.done else "",
     )
     return "  ".join(part for part in parts if part)

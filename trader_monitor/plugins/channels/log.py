@@ -41,6 +41,7 @@ def log(options: LogOptions, env: Env, notice: Notice) -> str:
         value=alert.resolved_value if resolved else alert.fired_value,
         labels={harmless(name): harmless(value) for name, value in alert.labels.items()},
         fingerprint=alert.fingerprint,
+        answer=harmless(notice.answer),
         actions=harmless(notice.done),
         late=notice.late,
         test=notice.test,

@@ -115,6 +115,8 @@ def payload(notice: Notice) -> dict[str, Any]:
         annotations["value"] = f"{value:.12g}"
     if alert.runbook:
         annotations["runbook_url"] = alert.runbook
+    if notice.answer:
+        annotations["answer"] = notice.answer
     if notice.done:
         annotations["actions"] = notice.done
     if notice.late:
