@@ -68,7 +68,8 @@ async def deliver(env: Env, table: ChannelTable, notice: Notice) -> str:
 
 def _completed(env: Env, notice: Notice) -> Notice:
     """The notice with what only the house knows."""
-    about = env.board.checks.get(notice.alert.labels.get("check", ""))
+    name = notice.alert.labels.get("check")
+    about = env.board.checks.get(name) if name else None
     return replace(notice, external_url=page_url(env), answer="" if about is None else about.message)
 
 
