@@ -291,7 +291,7 @@ class House:
         self.meters.set("monitor_reload_failed", failed)
         labels = (("__name__", "monitor_reload_failed"),)
         await self.journal.record(
-            [Samples(at=self.clock.now().wall, origin="reload", labels=(labels,), values=(failed,))]
+            [Samples(at=self.clock.now().wall, origin="reload", labels=(labels,), values=(failed,), own=1)]
         )
 
     # --- words ------------------------------------------------------------------------------------------------

@@ -406,6 +406,78 @@ def test_a_flood_of_sources_is_bounded_and_those_that_are_known_go_on() -> None:
     assert board.trading.ledgers["mine", None, None].fees == 2
 
 
+def full_board() -> Board:
+    board = Board(SeriesStore(max_series=300))
+    board.fold_many([Sample(at=T0, name="x", value=1.0, labels={"l": str(n)}) for n in range(400)], NOW)
+    return board
+
+
+ABOUT_ITSELF = {
+    "ALERTS{alertname=drawdown,alertstate=firing,severity=critical}",
+    "check_breaker_open{check=api}",
+    "check_duration_seconds{check=api}",
+    "check_up{check=api}",
+    "collector_up{collector=host}",
+    "events_total{type=sample}",
+    "monitor_channel_breaker_open{channel=desk}",
+    "monitor_child_deaths_total{child=api}",
+    "monitor_child_parked{child=api}",
+    "recovery_exhausted{check=api}",
+    "recovery_steps_total{action=kick,check=api,phase=started}",
+}
+
+
+def itself() -> list[Fact]:
+    step = ActionStep(
+        at=T0,
+        incident="i",
+        check="api",
+        action="kick",
+        rung=0,
+        phase="started",
+        who="recover",
+        why="it fails",
+        mono=1.0,
+    )
+    up = (("__name__", "collector_up"), ("collector", "host"))
+    return [
+        alert("firing"),
+        CheckResult(at=T0, check="api", ok=False, breaker=Breaker(), seconds=0.1),
+        ChannelTried(at=T0, channel="desk", outcome="answered", breaker=Breaker(), mono=1.0),
+        ChildDied(at=T0, child="api", cause="boom", decision="restart", restarts=1, delay=1.0),
+        step,
+        Samples(at=T0, origin="host", labels=(up, (("__name__", "load"),)), values=(1.0, 0.5), own=1),
+    ]
+
+
+def test_on_a_full_board_the_daemon_s_own_series_find_room_and_outlive_a_restart() -> None:
+    board = full_board()
+    board.fold_many(itself(), NOW)
+    held = newest(board)
+    assert {name for name in held if not name.startswith("x{")} == ABOUT_ITSELF
+    assert board.series.refusals.by_metric.keys() == {"x", "load"}
+    series = SeriesStore(max_series=300)
+    for n in range(400):
+        series.intern((("__name__", "x"), ("l", str(n))))
+    again = Board.load(board.dump(), series)
+    again.fold(Heartbeat(at=T0 + 20, source="a"), Now(T0 + 20, 520.0))
+    assert {name for name in newest(again) if not name.startswith("x{")} >= ABOUT_ITSELF - {
+        "collector_up{collector=host}"
+    }
+
+
+def test_whoever_takes_an_own_name_on_a_full_board_is_refused_all_the_same() -> None:
+    board = full_board()
+    before = set(newest(board))
+    pretended = ("ALERTS", "monitor_series", "check_up", "recovery_exhausted", "collector_up", "events_total")
+    for n, name in enumerate(pretended):
+        scraped = (("__name__", name), ("instance", "evil:1"))
+        board.fold(Samples(at=T0 + n, origin="evil", labels=(scraped,), values=(1.0,)), NOW)
+        board.fold(Sample(at=T0 + n, name=name, value=1.0, labels={"l": "evil"}), NOW)
+    assert set(newest(board)) == before
+    assert all(board.series.refusals.by_metric[name].number == 2 for name in pretended)
+
+
 trades = st.lists(
     st.builds(
         Trade,

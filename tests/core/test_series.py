@@ -262,3 +262,44 @@ def test_a_head_is_always_ascending_and_holds_the_newest(samples: list[tuple[int
         assert all(taken[t] == v for t, v in zip(t_head.tolist(), v_head.tolist(), strict=True))
         assert store.last_t[sid] == t_head[-1]
         assert store.last_v[sid] == v_head[-1]
+
+
+def test_where_all_room_is_taken_the_daemon_s_own_series_still_find_some() -> None:
+    store = SeriesStore(max_series=100)
+    for n in range(150):
+        store.intern(labels("flood", n=str(n)))
+    assert (len(store), store.refused) == (100, 50)
+    for n in range(store.reserve):
+        assert store.intern(labels("monitor_x", n=str(n)), own=True) >= 0
+    assert store.intern(labels("monitor_x", n="one more"), own=True) == -1
+    assert store.intern(labels("monitor_x", n="somebody's")) == -1, "the name alone gives no right"
+    assert len(store) == 100 + store.reserve
+    store.forget(store.sids()[:50])
+    assert store.intern(labels("flood", n="late")) == -1, "what is given back goes to the reserve first"
+
+
+def test_the_reserve_grows_with_the_store() -> None:
+    assert SeriesStore(max_series=100).reserve == 2_500
+    assert SeriesStore(max_series=50_000).reserve == 5_000
+
+
+def test_refusals_are_told_by_metric_and_however_many_names_come_they_stay_few() -> None:
+    store = SeriesStore(max_series=1)
+    store.intern(labels("first"))
+    for n in range(3):
+        store.intern(labels("orders", id=str(n)))
+    for n in range(1000):
+        store.intern(labels(f"name_{n}"))
+    told = store.refusals.by_metric
+    assert len(told) == 17
+    assert told["orders"] == (3, labels("orders", id="2"))
+    assert told[""] == (985, labels("name_999"))
+    assert sum(refusal.number for refusal in told.values()) == store.refused == 1003
+
+
+def test_the_largest_metrics() -> None:
+    store = SeriesStore()
+    for name, number in (("a", 1), ("b", 3), ("c", 2)):
+        for n in range(number):
+            store.intern(labels(name, n=str(n)))
+    assert store.largest(2) == [("b", 3), ("c", 2)]

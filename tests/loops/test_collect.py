@@ -21,6 +21,7 @@ from trader_monitor.runtime.clock import ManualClock
 from trader_monitor.runtime.readings import Partial, Reading, counter, gauge
 from trader_monitor.runtime.registry import Plugin
 
+OWN = ("collector_up", "collector_duration_seconds")
 DEPTH = gauge("depth", "How deep.")
 
 
@@ -52,6 +53,21 @@ async def test_the_instants_do_not_drift_however_long_a_collection_takes() -> No
     assert began == [0, 15, 30, 45, 60, 75][: len(began)]
     assert len(began) >= 5
     assert values(rounds[0])["collector_duration_seconds"] == 4
+
+
+async def test_of_a_collector_two_series_are_the_daemon_s_own_and_all_of_one_that_reads_the_daemon() -> None:
+    class Itself(Struct, frozen=True):
+        OWN: ClassVar[bool] = True
+
+    async def quick(options: Any, env: Any) -> list[Reading]:
+        return [DEPTH(1)]
+
+    for options, own in ((Nothing(), {*OWN}), (Itself(), {*OWN, "depth"})):
+        clock = ManualClock(mono=0.0)
+        async with house(tables(quick, options=options), clock) as env, running(collect(env, "it")):
+            await clock.advance(1)
+            (samples,) = env.journal.facts
+        assert {dict(labels)["__name__"] for labels in samples.labels[: samples.own]} == own
 
 
 async def test_collectors_of_one_interval_share_their_instants_whenever_they_begin() -> None:

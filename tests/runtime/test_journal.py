@@ -33,6 +33,8 @@ from trader_monitor.runtime import journal as journal_module
 from trader_monitor.runtime.clock import ManualClock
 from trader_monitor.runtime.journal import Journal, Recorded, StoreUnavailable, Unjudged, open_journal
 from trader_monitor.runtime.meters import Meters
+from trader_monitor.runtime.replay import batches
+from trader_monitor.runtime.rows import labels_by_id
 from trader_monitor.runtime.snapshot import snapshot
 
 STALE = struct.unpack("<d", struct.pack("<Q", 0x7FF0000000000002))[0]
@@ -285,6 +287,18 @@ async def test_special_floats_keep_their_bits(life: Life) -> None:
     again = await life.again()
     found = series_of(again.board)
     assert all(found[label] == kept for label, kept in expected.items() if label in found)
+
+
+async def test_the_journal_remembers_which_samples_are_about_the_daemon_itself(life: Life) -> None:
+    labels = tuple((("__name__", name),) for name in ("lost", "monitor_x", "load"))
+    await life.journal.record([Samples(at=5.0, origin="it", labels=labels, values=(0.0, 1.0, 2.0), own=2)])
+    with sqlite3.connect(life.path) as db:
+        known = labels_by_id(db)
+        for names, own in ((known, 2), ({key: of for key, of in known.items() if of != labels[0]}, 1)):
+            (_, _, _, [[fact]]) = list(batches(db, names, 0))[-1]
+            assert isinstance(fact, Samples)
+            assert (fact.labels, fact.own) == (labels[-1 - own :], own), "one is lost with a damaged file"
+    db.close()
 
 
 async def test_another_boot_rebases_what_was_written_in_the_last(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,7 +79,7 @@ class Board:
         self.heartbeats = bots.heartbeats
         self.reserved: Set[str] = tally.names
         """Names of metrics that are the board's own: a bot's sample may not have them."""
-        self._events = tally.counter("events_total", "Events accepted, by type.", "type")
+        self._events = tally.counter("events_total", "Events accepted, by type.", "type", own=True)
         self._folds: dict[type, Callable[[Any, int], None]] = {
             Trade: fills.fold,
             Order: exchanges.fold_order,

@@ -4,8 +4,7 @@ Three kinds, one base. What bots report (the wire contract, fourteen types), wha
 `CheckResult`), what we decided and did (`AlertChanged`, `NoticeSent`, …). A decision carries the whole state that
 it leads to, so that folding it is an assignment and replaying it needs no configuration.
 
-`at` is Unix time in seconds (UTC). Numbers are finite in everything that a bot reports; `Samples` alone may
-hold NaN and infinities, because scraped targets have them.
+`at` is Unix time in seconds (UTC). Numbers are finite; `Samples` alone may hold NaN and infinities, as targets do.
 
 This module is all that `trader_monitor.client` sees of the daemon: it imports msgspec and nothing else.
 """
@@ -263,7 +262,7 @@ class Own(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type
 
 
 class Samples(Own, frozen=True, kw_only=True, tag="samples"):
-    """One collection's readings, all at `at`: the collector's name, label sets and as many values.
+    """One collection's readings, all at `at`: label sets and as many values; the first `own` are about the daemon itself.
 
     `kinds` holds the Prometheus type and the help text by metric name, for those that are new or have changed.
     """
@@ -272,6 +271,7 @@ class Samples(Own, frozen=True, kw_only=True, tag="samples"):
     labels: tuple[Labels, ...]
     values: tuple[float, ...]
     kinds: dict[str, tuple[str, str]] = field(default_factory=dict)
+    own: int = 0
 
 
 class Breaker(Struct, frozen=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from msgspec import structs
@@ -47,16 +48,17 @@ class OwnFacts:
         """When a parked child may run again, in wall time, by its name."""
         self._collected: dict[str, tuple[int, tuple[int, ...]]] = {}
         tally.series.describe("ALERTS", "gauge", "Alerts that are pending or firing.")
-        state = tally.state
+        tally.own.add("ALERTS")
+        state, counter = partial(tally.state, own=True), partial(tally.counter, own=True)
         self._up = state("check_up", "1 where the check passed, 0 where it failed.", "check")
         self._seconds = state("check_duration_seconds", "Duration of the last probe.", "check")
         self._breaker = state("check_breaker_open", "0 closed, 0.5 half-open, 1 open.", "check")
         self._line = state("monitor_channel_breaker_open", "0 closed, 0.5 half-open, 1 open.", "channel")
         self._value = state("check_value", "What the check measured.", "check")
         self._exhausted = state("recovery_exhausted", "1 where every rung was tried in vain.", "check")
-        self._steps = tally.counter("recovery_steps_total", "Steps of recovery.", "check", "action", "phase")
+        self._steps = counter("recovery_steps_total", "Steps of recovery.", "check", "action", "phase")
         self._parked = state("monitor_child_parked", "1 while the child is parked.", "child")
-        self._deaths = tally.counter("monitor_child_deaths_total", "Deaths of children.", "child")
+        self._deaths = counter("monitor_child_deaths_total", "Deaths of children.", "child")
 
     def folds(self) -> dict[type[Own], Callable[[Any, int], None]]:
         """Which fact is folded how."""
@@ -75,7 +77,8 @@ class OwnFacts:
         series = self._tally.series
         for name, (kind, help) in samples.kinds.items():
             series.describe(name, kind, help)
-        sids = tuple(map(series.intern, samples.labels))
+        labels, own = samples.labels, samples.own
+        sids = (*(series.intern(each, own=True) for each in labels[:own]), *map(series.intern, labels[own:]))
         before_ms, before = self._collected.get(samples.origin, (0, ()))
         if before != sids and t_ms > before_ms:
             gone = set(before).difference(sids)

@@ -10,6 +10,7 @@ Time is int64 milliseconds, UTC. Values are float64 and may be NaN, infinite or 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from heapq import nlargest
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 from trader_monitor.core.facts import Labels
 from trader_monitor.core.head import Bounds, Head
 from trader_monitor.core.matcher import Matcher
+from trader_monitor.core.refusals import Refusals
 from trader_monitor.core.samples import NEVER, STALE, Floats, Source, Times, is_stale, stale_mask
 from trader_monitor.core.selection import Selection, Wanted
 
@@ -34,6 +36,7 @@ __all__ = [
     "stale_mask",
 ]
 
+_MIN_RESERVE = 2_500
 _MAX_TOUCHED_TIMES = 1000
 _MAX_SELECTIONS = 4096
 _MAX_SELECTED = 2_000_000
@@ -63,13 +66,17 @@ class SeriesStore:
 
     `head` is the number of samples that a series keeps (256: an hour at 15 s). Samples that are not yet on
     disk (`mark_flushed`) are kept beyond it, up to four times as many; then the oldest go, counted in `lost`.
+
+    Where `max_series` are taken, the daemon's own series still find room: a tenth more, 2,500 at least. A rule that
+    runs wild takes two thousand of them for its alerts, pending and firing.
     """
 
     def __init__(self, *, max_series: int = 50_000, head: int = 256, windows: Windows = ()) -> None:
         """`windows` are kept from the first sample on (`keep`)."""
         self.max_series = max_series
+        self.reserve = max(_MIN_RESERVE, max_series // 10)
         self.generation = 0
-        self.refused = 0
+        self.refusals = Refusals()
         self.lost = 0
         self.late = 0
         """Samples that came behind what is already on disk: in the head, but never in the history."""
@@ -94,10 +101,18 @@ class SeriesStore:
     def __len__(self) -> int:
         return len(self._ids)
 
+    @property
+    def refused(self) -> int:
+        """How often a label set was refused."""
+        return self.refusals.number
+
     # --- identity ---------------------------------------------------------------------------------------
 
-    def intern(self, labels: Labels) -> int:
-        """The id of the label set, new if need be; -1 (and counted) where there is no room for one more."""
+    def intern(self, labels: Labels, *, own: bool = False) -> int:
+        """The id of the label set, new if need be; -1 (and counted) where there is no room for one more.
+
+        `own` is for what the daemon says of itself; what others say under such a name is not.
+        """
         sid = self._ids.get(labels)
         if sid is not None:
             return sid
@@ -105,8 +120,8 @@ class SeriesStore:
         sid = self._ids.get(clean)
         if sid is not None:
             return sid
-        if len(self._ids) >= self.max_series:
-            self.refused += 1
+        if len(self._ids) >= self.max_series + (self.reserve if own else 0):
+            self.refusals.add(_name(clean), clean)
             return -1
         sid = len(self._labels)
         if sid == len(self.last_t):
@@ -121,6 +136,10 @@ class SeriesStore:
         self._by_name.setdefault(_name(clean), []).append(sid)
         self.generation += 1
         return sid
+
+    def largest(self, number: int) -> list[tuple[str, int]]:
+        """The metrics that have the most series, and how many."""
+        return nlargest(number, ((name, len(sids)) for name, sids in self._by_name.items()), key=lambda each: each[1])
 
     def find(self, labels: Labels) -> int:
         """The id of the label set, -1 where there is none."""

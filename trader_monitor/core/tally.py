@@ -145,7 +145,7 @@ class Cell:
         """Retention took the series away in the meantime; a sample that is merely too old stays out."""
         series = self.tally.series
         if self.sid >= 0 and not series.labels_of(self.sid):
-            self.sid = series.intern(self.labels)
+            self.sid = self.tally.intern(self.labels, self.standing)
             series.append(self.sid, t_ms, value)
 
     def end(self, t_ms: int) -> None:
@@ -280,17 +280,24 @@ class Tally:
         self.series = series
         self.names: set[str] = set()
         """The metrics that are tallied here: nobody else may write them."""
+        self.own: set[str] = set()
+        """Those of them that are about the daemon itself."""
         self.cells: dict[Labels, Cell] = {}
         self.pending: list[Pending] = []
         self._round: list[Cell] = []
         self._round_began = 0
 
-    def counter(self, name: str, help: str, *names: str) -> Family:
-        return Family(self, name, "counter", help, names, standing=True)
+    def counter(self, name: str, help: str, *names: str, own: bool = False) -> Family:
+        return self._standing(name, "counter", help, names, own)
 
-    def state(self, name: str, help: str, *names: str) -> Family:
+    def state(self, name: str, help: str, *names: str, own: bool = False) -> Family:
         """A gauge that stands until a fact changes it."""
-        return Family(self, name, "gauge", help, names, standing=True)
+        return self._standing(name, "gauge", help, names, own)
+
+    def _standing(self, name: str, kind: str, help: str, names: tuple[str, ...], own: bool) -> Family:
+        if own:
+            self.own.add(name)
+        return Family(self, name, kind, help, names, standing=True)
 
     def report(self, name: str, help: str, *names: str) -> Family:
         """A gauge that is known only while it is reported."""
@@ -303,10 +310,15 @@ class Tally:
         """The cell of a label set, new if need be; one with a negative `sid` where the series was refused."""
         cell = self.cells.get(labels)
         if cell is None:
-            cell = Cell(self, labels, self.series.intern(labels), standing)
+            cell = Cell(self, labels, self.intern(labels, standing), standing)
             if standing and cell.sid >= 0:
                 self.cells[labels] = cell
         return cell
+
+    def intern(self, labels: Labels, standing: bool) -> int:
+        """The series' id, or -1. A report has the name that its sender gave it, and so is never the daemon's own."""
+        own = standing and any(label == "__name__" and value in self.own for label, value in labels)
+        return self.series.intern(labels, own=own)
 
     def settle(self) -> None:
         """Writes what changed in this step, and what that changes."""

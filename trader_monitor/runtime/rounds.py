@@ -25,8 +25,10 @@ class Rounds:
     same round has already.
     """
 
-    def __init__(self, collector: str) -> None:
+    def __init__(self, collector: str, *, own: bool = False) -> None:
+        """`own`: what this collector reads is about the daemon itself."""
         self._collector = collector
+        self._own = own
         self._present: frozenset[Labels] = frozenset()
         self._told: dict[str, tuple[str, str]] = {}
         self._known: dict[tuple[str, tuple[tuple[str, str], ...]], Labels | None] = {}
@@ -37,8 +39,8 @@ class Rounds:
         values: dict[Labels, float] = {}
         kinds: dict[str, tuple[str, str]] = {}
         used: dict[tuple[str, tuple[tuple[str, str], ...]], Labels | None] = {}
-        own = (UP(float(up), collector=self._collector), DURATION(seconds, collector=self._collector))
-        for reading in (*own, *readings):
+        about = (UP(float(up), collector=self._collector), DURATION(seconds, collector=self._collector))
+        for reading in (*about, *readings):
             key = (reading.name, tuple(reading.labels.items()))
             labels = used[key] = self._known[key] if key in self._known else _labels(reading)
             if labels is None or labels in values:
@@ -50,7 +52,14 @@ class Rounds:
         gone = self._present.difference(values)
         self._present = frozenset(values)
         values.update(dict.fromkeys(gone, STALE))
-        return Samples(at=at, origin=self._collector, labels=tuple(values), values=tuple(values.values()), kinds=kinds)
+        return Samples(
+            at=at,
+            origin=self._collector,
+            labels=tuple(values),
+            values=tuple(values.values()),
+            kinds=kinds,
+            own=len(values) if self._own else len(about),
+        )
 
     def _tell(self, metric: Metric | None, kinds: dict[str, tuple[str, str]]) -> None:
         if metric is not None and self._told.get(metric.name) != (told := (metric.kind, metric.help)):

@@ -33,6 +33,7 @@ class _PackedSamples(msgspec.Struct, frozen=True, tag_field="type", tag="samples
     ids: bytes
     values: bytes
     kinds: dict[str, tuple[str, str]] = {}
+    own: int = 0
 
 
 _Stored: TypeAlias = Union[(*EVENT_TYPES, *(own for own in OWN_TYPES if own is not Samples), _PackedSamples)]  # type: ignore[valid-type]
@@ -117,7 +118,7 @@ def pack(db: sqlite3.Connection, row: Row, catalog: Catalog) -> bytes:
     for index, fact in enumerate(row.facts):
         if isinstance(fact, Samples):
             values = array("d", fact.values).tobytes()
-            packed = _PackedSamples(fact.at, fact.origin, catalog.packed(db, fact), values, fact.kinds)
+            packed = _PackedSamples(fact.at, fact.origin, catalog.packed(db, fact), values, fact.kinds, fact.own)
             raws.append(encode(packed))
         else:
             raws.append(row.raws[index] if row.raws is not None and index < len(row.raws) else encode(fact))
@@ -153,6 +154,7 @@ def _facts(stored: list[_Stored], labels: dict[int, Labels]) -> list[Fact]:
             values = array("d")
             values.frombytes(fact.values)
             known = [(labels[key], value) for key, value in zip(ids, values, strict=True) if key in labels]
+            own = sum(key in labels for key in ids[: fact.own])
             facts.append(
                 Samples(  # of a series that was lost with a damaged file, nothing can be said
                     at=fact.at,
@@ -160,6 +162,7 @@ def _facts(stored: list[_Stored], labels: dict[int, Labels]) -> list[Fact]:
                     labels=tuple(pair[0] for pair in known),
                     values=tuple(pair[1] for pair in known),
                     kinds=fact.kinds,
+                    own=own,
                 )
             )
         else:

@@ -326,6 +326,8 @@ def load_heads(db: sqlite3.Connection, series: SeriesStore, labels: dict[int, La
             start = int(t.searchsorted(reaches[key], side="right"))
             if start < len(t):
                 found.setdefault(key, []).append((t[start:], (block.column(key)[start:],)))
+    if len(found) > series.max_series - len(series):  # not all may fit again: what is alive comes first
+        found = dict(sorted(found.items(), key=lambda each: -int(max(t[-1] for t, _ in each[1]))))
     for key, parts in found.items():
         sid = series.intern(labels[key])
         if sid >= 0:

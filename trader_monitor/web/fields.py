@@ -21,6 +21,7 @@ MAX_CONTEXT = 64
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _OWN_PREFIXES = ("monitor_", "host_")
+_OWN_NAMES = ("ALERTS", "collector_up", "collector_duration_seconds")
 _YEAR = 365.25 * 86400.0
 _Y2000 = 946_684_800.0
 _PER_SECOND = ((1e9, "nanoseconds"), (1e6, "microseconds"), (1e3, "milliseconds"))
@@ -271,7 +272,7 @@ def _sample(sample: facts.Sample, window: Window) -> list[Fault]:
     name = sample.name
     if len(name) > MAX_NAME or not _METRIC.fullmatch(name):
         found.append(Fault("$.name", f"expected a metric name of letters, digits, _ and :, got {shown(name)}"))
-    elif name in window.reserved or name == "ALERTS" or name.startswith(_OWN_PREFIXES):
+    elif name in window.reserved or name in _OWN_NAMES or name.startswith(_OWN_PREFIXES):
         found.append(Fault("$.name", f"{name} is written by the monitor itself: choose another name"))
     labels = sample.labels
     if len(labels) > MAX_LABELS:

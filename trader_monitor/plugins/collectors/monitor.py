@@ -7,6 +7,7 @@ import gc
 import resource
 from collections import Counter
 from collections.abc import Iterator
+from typing import ClassVar
 
 import psutil
 from msgspec import Struct
@@ -29,6 +30,7 @@ BEGAN = gauge("monitor_start_time_seconds", "Unix time at which the daemon began
 SERIES = gauge("monitor_series", "Series in memory.")
 SERIES_MAX = gauge("monitor_series_max", "Series that fit.")
 SERIES_REFUSED = counter("monitor_series_refused_total", "Label sets refused because there was no room.")
+REFUSED = counter("monitor_metric_series_refused_total", "The same by metric; of all but the first 16 under others.")
 CHANNEL = gauge("monitor_channel_breaker_open", "0 closed, 0.5 half-open, 1 open.")
 CHILDREN = gauge("monitor_children", "Supervised children in each state.")
 
@@ -38,6 +40,8 @@ CHILD_STATES = ("running", "backoff", "parked", "stopped")
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
     """Nothing to choose."""
+
+    OWN: ClassVar[bool] = True
 
 
 @collector("monitor", Options)
@@ -69,6 +73,8 @@ def _own(env: Env) -> Iterator[Reading]:
     yield SERIES(len(series))
     yield SERIES_MAX(series.max_series)
     yield SERIES_REFUSED(series.refused)
+    for name, refusal in series.refusals.by_metric.items():
+        yield REFUSED(refusal.number, metric=name or "others")
     for name in env.config().channels:
         tried = env.board.channels.get(name)
         yield CHANNEL(breaker.level(tried.breaker if tried else Breaker()), channel=name)
