@@ -104,7 +104,10 @@ async def test_status_is_a_table_for_people_and_json_for_scripts() -> None:
             "1 critical firing, 2 pending",
             "12.5/s, 1,000 events, 3 duplicates, 4 refused",
             "store.db, 2.0 MiB, 17 commits, p99 4 ms",
-            "300 of 50,000, 0 refused",
+            "50,300 of 50,000, 12,345 refused",
+            'orders       12,000  orders{order_id="8f3a", source="a\\u001b"}',
+            "all others   345     x{long=",
+            "orders         49,000\n",
             "evaluate  running  essential",
             "feed      parked",
             "gateway  http  fails   open ",
@@ -145,7 +148,21 @@ STATUS = {
     "alerts": {"firing": {"critical": 1, "info": 0}, "pending": 2},
     "ingest": {"events_total": 1000, "per_second": 12.5, "duplicates_total": 3, "refused_total": 4},
     "store": {"path": "store.db", "bytes": 2 << 20, "commits_total": 17, "commit_seconds_p99": 0.004, "degraded": None},
-    "series": {"count": 300, "max": 50000, "refused": 0},
+    "series": {
+        "count": 50_300,
+        "max": 50_000,
+        "reserve": 5_000,
+        "refused": 12_345,
+        "by_metric": [
+            {
+                "metric": "orders",
+                "refused": 12_000,
+                "last": {"__name__": "orders", "order_id": "8f3a", "source": "a\x1b"},
+            },
+            {"metric": "", "refused": 345, "last": {"__name__": "x", "long": "y" * 1000}},
+        ],
+        "largest": [{"metric": "orders", "series": 49_000}],
+    },
     "live": {"clients": 2, "address": "127.0.0.1:8009"},
 }
 

@@ -18,6 +18,8 @@ EXAMPLES = """
   trader-monitor status --json | jq .ingest.per_second
 """
 
+WIDEST = 160
+
 _TONES = {"ok": "good", "warning": "warning", "error": "bad", "critical": "worst", "emergency": "worst"}
 _BREAKER_TONES = {"closed": "", "half_open": "warning", "open": "bad"}
 _CHILD_TONES = {"running": "", "backoff": "warning", "parked": "worst", "stopped": "quiet"}
@@ -47,6 +49,7 @@ def _report(url: str, status: Mapping[str, Any]) -> Iterable[str]:
     yield ""
     yield from _figures(status)
     yield from _children(status.get("children") or [], now)
+    yield from _refusals(status.get("series") or {})
     yield from _checks(status.get("checks") or [], now)
     yield from _channels(status.get("channels") or [], now)
 
@@ -96,6 +99,24 @@ def _children(children: list[Mapping[str, Any]], now: float) -> Iterable[str]:
     tones = [_CHILD_TONES.get(str(child.get("state")), "warning") for child in children]
     yield ""
     yield table(("CHILD", "STATE", "", "RESTARTS", "SINCE", "LAST CAUSE"), rows, tones)
+
+
+def _refusals(series: Mapping[str, Any]) -> Iterable[str]:
+    """Who found no room for more series, and who has it all."""
+    refused, largest = series.get("by_metric") or [], series.get("largest") or []
+    if refused:
+        rows = [(each.get("metric") or "all others", number(each.get("refused")), _last(each)) for each in refused]
+        yield ""
+        yield table(("NO ROOM FOR", "TIMES", "THE LAST"), rows, ["bad"] * len(rows))
+    if largest:
+        yield ""
+        yield table(("MOST ROOM HAS", "SERIES"), [(each.get("metric"), number(each.get("series"))) for each in largest])
+
+
+def _last(refused: Mapping[str, Any]) -> str:
+    labels: dict[str, str] = dict(refused.get("last") or {})
+    text = labels.pop("__name__", "") + "{" + ", ".join(f'{label}="{value}"' for label, value in labels.items()) + "}"
+    return text if len(text) <= WIDEST else text[:WIDEST] + "…"
 
 
 def _checks(checks: list[Mapping[str, Any]], now: float) -> Iterable[str]:

@@ -18,6 +18,7 @@ from trader_monitor.core.board import Board
 from trader_monitor.core.facts import AlertChanged, Breaker, ChannelTried, CheckResult, Labels, Now, Severity
 
 if TYPE_CHECKING:
+    from trader_monitor.core.series import SeriesStore
     from trader_monitor.runtime.env import Env
     from trader_monitor.runtime.meters import Meters
     from trader_monitor.runtime.supervisor import ChildStatus
@@ -37,6 +38,7 @@ __all__ = [
 
 State: TypeAlias = Literal["ok", "warning", "error", "critical", "emergency"]
 
+LARGEST = 5
 ACCEPTED = "monitor_events_accepted_total"
 RANK: dict[State | Severity, int] = {"info": 0, "ok": 0, "warning": 1, "error": 2, "critical": 3, "emergency": 4}
 
@@ -110,10 +112,30 @@ class StoreView(Struct, frozen=True, kw_only=True):
     commit_seconds_p99: float
 
 
+class RefusedView(Struct, frozen=True, kw_only=True):
+    """Label sets of one metric that found no room; "" stands for all metrics that are not told apart."""
+
+    metric: str
+    refused: int
+    last: dict[str, str]
+
+
+class HolderView(Struct, frozen=True, kw_only=True):
+    metric: str
+    series: int
+
+
 class SeriesView(Struct, frozen=True, kw_only=True):
+    """`count` may go beyond `max`, by at most `reserve`: the daemon's own. Who was refused, and who has the room
+    that there is, is told where something was refused.
+    """
+
     count: int
     max: int
+    reserve: int
     refused: int
+    by_metric: tuple[RefusedView, ...] | UnsetType = UNSET
+    largest: tuple[HolderView, ...] | UnsetType = UNSET
 
 
 class LiveView(Struct, frozen=True, kw_only=True):
@@ -298,10 +320,27 @@ def status(env: Env, *, whole: bool = True) -> Status:
             commits_total=meters.get("monitor_commits_total"),
             commit_seconds_p99=meters.get("monitor_commit_seconds", quantile="0.99"),
         ),
-        series=SeriesView(count=len(board.series), max=board.series.max_series, refused=board.series.refused),
+        series=_series_view(board.series, whole),
         live=LiveView(clients=int(meters.get("monitor_live_clients")), address=str(config.live.listen)),
         children=children if whole else UNSET,
         checks=check_views(board.checks.values(), check_types(env), now) if whole else UNSET,
+    )
+
+
+def _series_view(series: SeriesStore, whole: bool) -> SeriesView:
+    told = whole and series.refused > 0
+    refusals = sorted(series.refusals.by_metric.items(), key=lambda each: -each[1].number)
+    refused = tuple(RefusedView(metric=metric, refused=one.number, last=dict(one.labels)) for metric, one in refusals)
+    largest = tuple(
+        HolderView(metric=metric, series=number) for metric, number in series.largest(LARGEST if told else 0)
+    )
+    return SeriesView(
+        count=len(series),
+        max=series.max_series,
+        reserve=series.reserve,
+        refused=series.refused,
+        by_metric=refused if told else UNSET,
+        largest=largest if told else UNSET,
     )
 
 
