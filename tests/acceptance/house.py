@@ -67,10 +67,18 @@ class Sink:
         self.headers: list[Mapping[str, str]] = []
         self.bodies: list[bytes] = []
         self.answer = ""
+        self.retry_after: str | None = None
+        self.asked: list[float] = []
+        """When each request came, whatever it was answered (Unix seconds)."""
+        self.holding: asyncio.Event | None = None
+        """While there is one that is not set, requests get no answer."""
         self._news = asyncio.Condition()
 
     async def take(self, request: web.Request) -> web.Response:
+        self.asked.append(time.time())
         payload = json.loads(body := await request.read())
+        if self.holding is not None:
+            await self.holding.wait()
         async with self._news:
             if self.status < 300:
                 self.alerts += payload["alerts"]
@@ -78,7 +86,8 @@ class Sink:
                 self.headers.append(dict(request.headers))
                 self.bodies.append(body)
             self._news.notify_all()
-        return web.Response(status=self.status, text=self.answer)
+        headers = {} if self.retry_after is None else {"Retry-After": self.retry_after}
+        return web.Response(status=self.status, text=self.answer, headers=headers)
 
     async def want(self, wanted: Wanted, *, within: float = 10.0, after: int = 0) -> dict[str, Any]:
         """The first alert that is wanted, from the `after`-th on; AssertionError with what came instead."""
