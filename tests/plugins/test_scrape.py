@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import math
+import time
 from typing import Any
 
 import pytest
@@ -127,6 +128,7 @@ REFUSED = [
         {"max_body": 1 << 20},
         "larger than",
     ),
+    ("a line without end", page("# TYPE " + "x" * 70_000), {}, "a line is longer than 65,535 characters"),
     ("too many samples", page("".join(f"a{i} 1\n" for i in range(11))), {"max_samples": 10}, "more than 10 samples"),
     ("too many labels", page('a{b="1",c="2"} 1\n'), {"max_labels": 2}, "more than 2 labels"),
 ]  # fmt: skip
@@ -140,6 +142,25 @@ async def test_a_bad_target_is_down_and_says_why(answer: Any, options: dict[str,
         with pytest.raises(Partial, match=f"(?i){reason}") as caught:
             await scrape(Options(url=url, **options), env)
     assert keyed(list(caught.value.readings))["up",] == 0
+
+
+@pytest.mark.parametrize("body", [b"a 1\n" * 4_000_000, b"# TYPE " + b"x" * 16_000_000, b"#\n" * 8_000_000])
+async def test_a_huge_page_is_given_up_early_and_does_not_stop_the_loop(body: bytes) -> None:
+    gaps: list[float] = []
+
+    async def beat() -> None:
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.001)
+            gaps.append(time.monotonic() - before)
+
+    async with house() as env, server(page(body)) as url:
+        beating = asyncio.create_task(beat())
+        with pytest.raises(Partial, match="more than|longer than"):
+            await scrape(Options(url=url + "/metrics"), env)
+        beating.cancel()
+    assert gaps
+    assert max(gaps) < 0.1
 
 
 async def test_a_target_that_refuses_connections_is_down(unused_port: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -27,7 +28,9 @@ ACCEPT = f"{OPENMETRICS};version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.6,*/*;
 UNTIMED = aiohttp.ClientTimeout(total=None)
 MARGIN_SECONDS = 0.25
 """Kept back from the caller's deadline, so that a target that hangs is recorded as down before it."""
-BARE_COUNTER = re.compile(r"^#[ \t]+TYPE[ \t]+(\S+)(?<!_total)[ \t]+counter[ \t]*$", re.MULTILINE)
+MAX_LINE = 1 << 16
+LINES_PER_SAMPLE = 8  # a sample has a line, and its family two or three more
+BARE_COUNTER = re.compile(r"#[ \t]+TYPE[ \t]+(\S+)(?<!_total)[ \t]+counter[ \t]*$")
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,8 +84,8 @@ def _instance(url: str) -> str:
     return f"{parsed.host}:{parsed.port}"
 
 
-async def _fetch(options: Options, env: Env) -> tuple[str, bool]:
-    """The body as text, and whether it is OpenMetrics."""
+async def _fetch(options: Options, env: Env) -> tuple[bytes, bool]:
+    """The body, and whether it is OpenMetrics."""
     headers = {"Accept": ACCEPT}
     if options.token is not None:
         headers["Authorization"] = f"Bearer {options.token.reveal()}"
@@ -96,38 +99,61 @@ async def _fetch(options: Options, env: Env) -> tuple[str, bool]:
             if size > options.max_body:
                 raise Refused(f"the body is larger than {options.max_body} bytes")
             chunks.append(chunk)
-        return b"".join(chunks).decode("utf-8"), answer.content_type == OPENMETRICS
+        return b"".join(chunks), answer.content_type == OPENMETRICS
 
 
-def _parsed(body: str, openmetrics: bool, options: Options, target: Mapping[str, str]) -> list[Reading]:
+def _parsed(body: bytes, openmetrics: bool, options: Options, target: Mapping[str, str]) -> list[Reading]:
     """Every sample; runs in a thread. Raises Refused, whatever the parser stumbled over."""
     try:
-        return list(_readings(body, openmetrics, options, target))
+        return list(_readings(_Lines(body, options), openmetrics, options, target))
     except Refused:
         raise
     except Exception as error:
         raise Refused(f"not in the format that it claims: {error}") from error
 
 
-def _readings(body: str, openmetrics: bool, options: Options, target: Mapping[str, str]) -> Iterator[Reading]:
+class _Lines:
+    """The body's lines one by one, so that neither a look at the whole of it holds up the daemon, nor a family
+    without end fills its memory."""
+
+    def __init__(self, body: bytes, options: Options) -> None:
+        self._body = body
+        self._most = options.max_samples
+        self.bare: set[str] = set()
+        """prometheus_client gives every counter of the text format the name that OpenMetrics wants; the target
+        did not give it to these."""
+
+    def __iter__(self) -> Iterator[str]:
+        samples, left = 0, LINES_PER_SAMPLE * self._most
+        with io.TextIOWrapper(io.BytesIO(self._body), "utf-8", newline="\n") as text:
+            while line := text.readline(MAX_LINE):
+                if len(line) == MAX_LINE:
+                    raise Refused(f"a line is longer than {MAX_LINE - 1:,} characters")
+                left -= 1
+                if left < 0:
+                    raise Refused(f"more than {LINES_PER_SAMPLE * self._most} lines")
+                if not line.startswith("#"):
+                    samples += not line.isspace()
+                    if samples > self._most:
+                        raise Refused(f"more than {self._most} samples")
+                elif counter := BARE_COUNTER.match(line):
+                    self.bare.add(counter[1])
+                yield line
+
+
+def _readings(lines: _Lines, openmetrics: bool, options: Options, target: Mapping[str, str]) -> Iterator[Reading]:
     """Every sample with its family's kind."""
     # Imported here: it costs every daemon that scrapes nothing a megabyte.
     import prometheus_client.openmetrics.parser as newer
     import prometheus_client.parser as older
 
-    parse: Any = newer.text_string_to_metric_families if openmetrics else older.text_string_to_metric_families
-    # prometheus_client gives every counter of the text format the name that OpenMetrics wants; the target did not.
-    bare: frozenset[str] = frozenset() if openmetrics else frozenset(BARE_COUNTER.findall(body))
-    count = 0
-    for family in parse(body):
+    parse: Any = newer.text_fd_to_metric_families if openmetrics else older.text_fd_to_metric_families
+    for family in parse(lines):
         kind = cast(MetricKind, family.type if family.type in get_args(MetricKind) else "unknown")
-        renamed = kind == "counter" and family.name in bare
+        renamed = not openmetrics and kind == "counter" and family.name in lines.bare
         suffix = "_total" if kind == "counter" and not renamed else ""
         metric = Metric(family.name + suffix, kind, family.documentation)
         for sample in family.samples:
-            count += 1
-            if count > options.max_samples:
-                raise Refused(f"more than {options.max_samples} samples")
             if len(sample.labels) + len(target) > options.max_labels:
                 raise Refused(f"{sample.name} has more than {options.max_labels} labels")
             if isinstance(sample.value, int | float):  # a native histogram's is neither
