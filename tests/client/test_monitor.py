@@ -236,6 +236,33 @@ def test_a_wrong_token_keeps_the_events_until_it_is_mended() -> None:
         assert monitor.dropped == 1
 
 
+def test_what_came_too_slowly_over_the_socket_is_sent_again(tmp_path: Path) -> None:
+    import socket
+
+    answers = [{"status": 408, "error": "too slowly", "through": 1}, {"status": 202, "accepted": 1, "through": 1}]
+    came: list[bytes] = []
+
+    def answer(listening: socket.socket) -> None:
+        for said in answers:
+            connection, _ = listening.accept()
+            with connection, connection.makefile("rwb") as file:
+                came.append(file.readline())
+                file.write(json.dumps(said).encode() + b"\n")
+
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "slow.sock"))
+        listening.listen()
+        thread = threading.Thread(target=answer, args=[listening], daemon=True)
+        thread.start()
+        with Monitor(f"unix:{tmp_path / 'slow.sock'}", source="bot") as monitor:
+            some_trade(monitor)
+            assert monitor.flush(5)
+            assert (monitor.accepted, monitor.refused) == (1, 0)
+        thread.join(5)
+    assert len(came) == 2
+    assert came[0] == came[1]
+
+
 def test_closing_does_not_wait_for_a_daemon_that_hangs(tmp_path: Path) -> None:
     import socket
 

@@ -23,6 +23,7 @@ from trader_monitor.runtime.progress import Progress
 from trader_monitor.runtime.sockets import bind_tcp, bind_unix, port_of
 from trader_monitor.web.api import events
 from trader_monitor.web.app import serve
+from trader_monitor.web.body import Pace
 from trader_monitor.web.socket import ingest
 
 
@@ -50,7 +51,13 @@ class Doors(NamedTuple):
 
 @asynccontextmanager
 async def doors(
-    folder: Path, *, tokens: Iterable[str] = (), clock: Clock | None = None, port: int = 0, **ingesting: Any
+    folder: Path,
+    *,
+    tokens: Iterable[str] = (),
+    clock: Clock | None = None,
+    port: int = 0,
+    pace: Pace | None = None,
+    **ingesting: Any,
 ) -> AsyncIterator[Doors]:
     """Opens the doors over a store in `folder`; everything is closed again at the end."""
     clock = clock or SystemClock()
@@ -81,7 +88,11 @@ async def doors(
         reload=None,  # type: ignore[arg-type]
     )
     port = port_of(http)
-    tasks = [asyncio.create_task(serve(env, http, [events.routes(env)])), asyncio.create_task(ingest(env, unix))]
+    pace = pace or Pace()
+    tasks = [
+        asyncio.create_task(serve(env, http, [events.routes(env)], pace=pace)),
+        asyncio.create_task(ingest(env, unix, pace=pace)),
+    ]
     try:
         async with aiohttp.ClientSession() as session:
             yield Doors(env, f"http://127.0.0.1:{port}", port, path, session)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from trader_monitor.runtime.sockets import bind_tcp, lend, port_of
 from trader_monitor.web import app
 from trader_monitor.web.api import events
 from trader_monitor.web.app import serve
+from trader_monitor.web.body import Pace
 
 POST = b"POST /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-ndjson\r\n"
 
@@ -95,6 +97,81 @@ async def test_a_body_that_trickles_in_is_given_up(tmp_path: Path, monkeypatch: 
     async with doors(tmp_path) as house:
         raw = await asyncio.to_thread(raw_exchange, house.port, POST + b"Content-Length: 100\r\n\r\n{")
         assert head(raw)[0] == 408
+
+
+SLOW = [
+    ("a body of a length", b"Content-Length: 100000\r\n\r\n", b" ", b" " * 100_000),
+    ("a body in chunks", b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n", b"0\r\n\r\n"),
+    (
+        "a compressed body",
+        b"Content-Encoding: gzip\r\nContent-Length: 100000\r\n\r\n\x1f\x8b\x08\x08" + b"\0" * 6,
+        b"n",
+        b"n" * 100_000,
+    ),
+    ("a body that never begins", b"Content-Length: 5\r\n\r\n", b"", b"12345"),
+]
+
+
+@pytest.mark.parametrize(("begin", "byte", "end"), [case[1:] for case in SLOW], ids=[case[0] for case in SLOW])
+async def test_a_body_that_trickles_is_cut_off(tmp_path: Path, begin: bytes, byte: bytes, end: bytes) -> None:
+    async with doors(tmp_path, pace=Pace(0.3, 64 << 10)) as house:
+        reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
+        writer.write(POST + begin)
+
+        async def trickle() -> None:
+            while True:
+                writer.write(byte)
+                await asyncio.sleep(0.02)
+
+        began = time.monotonic()
+        trickling = asyncio.create_task(trickle())
+        async with asyncio.timeout(5):
+            raw = await reader.readuntil(b"\r\n\r\n") + await reader.readline()
+        took = time.monotonic() - began
+        assert 0.25 < took < 3, "nor is it cut off before its time"
+        status, headers = head(raw)
+        assert (status, "Connection: close" in headers) == (408, True)
+        answer = json.loads(raw.partition(b"\r\n\r\n")[2])
+        assert answer["error"].startswith("the body comes too slowly: ")
+        assert answer["hint"] == "a body may take 0.3 s and 1 s for each 64 KiB"
+        assert (await house.post(b""))[0] == 202, "others are served"
+        trickling.cancel()
+        writer.write(end)
+        async with asyncio.timeout(5):
+            assert await reader.read() == b"", "its end comes too late"
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+async def test_a_body_that_keeps_the_pace_is_taken(tmp_path: Path) -> None:
+    """Twice as slow as the grace allows, but there are bytes for it."""
+    async with doors(tmp_path, pace=Pace(0.3, 10_000)) as house:
+        beat = json.dumps({"type": "heartbeat", "at": time.time(), "source": "bot"}).encode()
+
+        async def pieces() -> AsyncIterator[bytes]:
+            for _ in range(6):
+                yield b"\n" * 2_000
+                await asyncio.sleep(0.1)
+            yield beat
+
+        async with house.http.post(
+            house.url + "/v1/events", data=pieces(), headers={"Content-Type": "application/x-ndjson"}
+        ) as answer:
+            assert (answer.status, await answer.json()) == (202, {"accepted": 1, "duplicates": 0})
+
+
+async def test_what_was_sent_in_time_may_take_its_time(tmp_path: Path) -> None:
+    async with doors(tmp_path, pace=Pace(0.05)) as house:
+        record = house.journal.record
+
+        async def slow(facts: Sequence[Fact]) -> Recorded:
+            await asyncio.sleep(0.2)
+            return await record(facts)
+
+        house.journal.record = slow  # type: ignore[method-assign]
+        beat = json.dumps({"type": "heartbeat", "at": time.time(), "source": "bot"}).encode()
+        assert (await house.post(beat))[0] == 202
 
 
 async def test_in_a_crowd_the_longest_silent_gives_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from tests.web.doors import Doors, doors
 from trader_monitor.runtime.journal import StoreUnavailable
+from trader_monitor.web.body import Pace
 
 
 def trade(**fields: Any) -> bytes:
@@ -113,6 +114,47 @@ async def test_a_line_without_an_end_is_not_kept(tmp_path: Path) -> None:
         async with asyncio.timeout(5):
             assert await line.reader.read() == b""
         assert house.env.board.counts == {}
+
+
+async def test_a_line_that_was_begun_must_end(tmp_path: Path) -> None:
+    async with doors(tmp_path, pace=Pace(0.3)) as house, await Line.to(house) as line:
+        await line.say(trade())
+        assert (await line.hear())["accepted"] == 1
+        await asyncio.sleep(0.4)  # a connection may be silent for as long as it likes
+        await line.say(trade(), b'{"type":')
+        assert (await line.hear())["accepted"] == 1
+
+        async def trickle() -> None:
+            while True:
+                await line.say(b" ")
+                await asyncio.sleep(0.02)
+
+        began = time.monotonic()
+        trickling = asyncio.create_task(trickle())
+        assert await line.hear() == {
+            "status": 408,
+            "error": "a line was begun and did not end: it may take 0.3 s and 1 s for each 64 KiB",
+            "through": 3,
+        }
+        assert 0.2 < time.monotonic() - began < 3
+        async with asyncio.timeout(5):
+            assert await line.reader.read() == b""
+        trickling.cancel()
+
+
+async def test_a_line_that_keeps_the_pace_is_taken(tmp_path: Path) -> None:
+    async with doors(tmp_path, pace=Pace(0.3, 10_000)) as house, await Line.to(house) as line:
+        for _ in range(6):
+            await line.say(b" " * 2_000)
+            await asyncio.sleep(0.1)
+        await line.say(trade())
+        assert (await line.hear())["accepted"] == 1
+        await line.say(trade()[:20])
+        for _ in range(5):  # each line has its own time
+            await asyncio.sleep(0.1)
+            whole = trade()
+            await line.say(whole[20:], whole[:20])
+            assert (await line.hear())["accepted"] == 1
 
 
 async def test_a_store_that_fails_is_told_and_the_connection_goes_on(tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ class UnixTransport:
             self._rest = rest
             said = json.loads(line)
             status = int(said["status"])
-            if status in (429, 503) or status >= 500:
+            if status in (408, 429) or status >= 500:
                 raise Unreachable(f"answered {status}: {said.get('error', '')}", said.get("retry_after"))
             part = _answer(status, line)
             whole = Answer(

@@ -20,6 +20,7 @@ from trader_monitor.runtime.journal import StoreUnavailable
 from trader_monitor.runtime.sockets import BACKLOG
 from trader_monitor.runtime.trace import new_trace, traceparent_id
 from trader_monitor.web.auth import denial
+from trader_monitor.web.body import BodyError, Pace, keeping
 
 if TYPE_CHECKING:
     from trader_monitor.runtime.env import Env
@@ -48,6 +49,8 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 
+_PACE = Pace()
+
 log = structlog.get_logger("http")
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -63,12 +66,15 @@ def refusal(
         told["Retry-After"] = str(max(1, round(retry_after)))
     if status == HTTPStatus.UNAUTHORIZED:
         told["WWW-Authenticate"] = "Bearer"
-    return web.Response(
+    response = web.Response(
         status=status, body=msgspec.json.encode(answer) + b"\n", content_type="application/json", headers=told
     )
+    if "Connection" in told:
+        response.force_close()  # the header alone only says so
+    return response
 
 
-def application(env: Env, route_lists: Iterable[Sequence[web.RouteDef]]) -> web.Application:
+def application(env: Env, route_lists: Iterable[Sequence[web.RouteDef]], *, pace: Pace = _PACE) -> web.Application:
     """The application over all topics' routes."""
 
     @web.middleware
@@ -80,7 +86,7 @@ def application(env: Env, route_lists: Iterable[Sequence[web.RouteDef]]) -> web.
         if denied is not None:
             response: web.StreamResponse = refusal(*denied)
         else:
-            response = await _answered(request, handler)
+            response = await _answered(request, handler, pace)
         env.meters.count("monitor_http_requests_total", status=str(response.status))
         return response
 
@@ -91,13 +97,15 @@ def application(env: Env, route_lists: Iterable[Sequence[web.RouteDef]]) -> web.
     return app
 
 
-async def _answered(request: web.Request, handler: _Handler) -> web.StreamResponse:
+async def _answered(request: web.Request, handler: _Handler, pace: Pace) -> web.StreamResponse:
     """The room's answer, or what went wrong in words."""
     try:
-        async with asyncio.timeout(ANSWER_WITHIN):
+        async with asyncio.timeout(ANSWER_WITHIN), keeping(pace, request):
             return await handler(request)
     except web.HTTPException as error:
         return _worded(request, error)
+    except BodyError as error:
+        return refusal(error.status, str(error), error.hint, headers={"Connection": "close"})
     except StoreUnavailable as error:
         return refusal(503, str(error), "send it again later", retry_after=error.retry_after)
     except TimeoutError:
@@ -188,7 +196,9 @@ class _Visit(web.RequestHandler):
         return response
 
 
-async def serve(env: Env, sock: socket.socket, route_lists: Iterable[Sequence[web.RouteDef]]) -> None:
+async def serve(
+    env: Env, sock: socket.socket, route_lists: Iterable[Sequence[web.RouteDef]], *, pace: Pace = _PACE
+) -> None:
     """Answers on a listening socket, which it closes, until it is cancelled; then what is asked is still answered."""
     loop = asyncio.get_running_loop()
     visiting: dict[str, Any] = {
@@ -200,7 +210,7 @@ async def serve(env: Env, sock: socket.socket, route_lists: Iterable[Sequence[we
         "access_log": None,
         "auto_decompress": False,
     }
-    runner = web.AppRunner(application(env, route_lists), shutdown_timeout=2.0, **visiting)
+    runner = web.AppRunner(application(env, route_lists, pace=pace), shutdown_timeout=2.0, **visiting)
     await runner.setup()
     rooms = runner.server
     assert rooms is not None

@@ -1,15 +1,33 @@
-"""Request bodies: read within a limit that holds after decompression too."""
+"""Request bodies: they must keep a pace, and are read within a limit that holds after decompression too."""
 
 from __future__ import annotations
 
+import asyncio
 import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 from aiohttp import web
 
-__all__ = ["Allowance", "BodyError", "read_body"]
+__all__ = ["Allowance", "BodyError", "Pace", "keeping", "read_body"]
 
 _CHUNK = 64 << 10
 _WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+
+
+class Pace(NamedTuple):
+    """How slowly anything may come that was begun: `grace` seconds, and one more for each `rate` bytes of it."""
+
+    grace: float = 10.0
+    rate: float = 64 << 10
+
+    def due(self, size: int) -> float:
+        """Seconds after the beginning by which there must be more than so many bytes."""
+        return self.grace + size / self.rate
+
+    def __str__(self) -> str:
+        return f"{self.grace:g} s and 1 s for each {self.rate / 1024:g} KiB"
 
 
 class BodyError(Exception):
@@ -36,6 +54,37 @@ class Allowance:
 
     def give_back(self, size: int) -> None:
         self.used -= size
+
+
+@asynccontextmanager
+async def keeping(pace: Pace, request: web.Request) -> AsyncIterator[None]:
+    """Lets a handler go on while the body comes at this pace. Raises BodyError (408) where it does not."""
+    content, loop = request.content, asyncio.get_running_loop()
+    began = loop.time()
+    timer: asyncio.TimerHandle | None = None
+
+    def look() -> None:
+        nonlocal timer
+        if content.is_eof():
+            return
+        due = began + pace.due(content.total_bytes)
+        if due <= loop.time():
+            patience.reschedule(due)
+        else:
+            timer = loop.call_at(due, look)
+
+    try:
+        async with asyncio.timeout(None) as patience:
+            look()
+            yield
+    except TimeoutError:
+        if not patience.expired():
+            raise
+        error = f"the body comes too slowly: {content.total_bytes:,} bytes in {loop.time() - began:.1f} s"
+        raise BodyError(408, error, f"a body may take {pace}") from None
+    finally:
+        if timer is not None:
+            timer.cancel()
 
 
 async def read_body(request: web.Request, limit: int, allowance: Allowance) -> bytes:

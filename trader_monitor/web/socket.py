@@ -5,6 +5,8 @@ answer, and one that sends a thousand gets as few as the monitor can keep up wit
 which line of the connection it speaks, counted from 1 and empty lines too; `line` in `errors` counts the same
 way. `status` and the rest are as `POST /v1/events` answers.
 
+A line that was begun must end: one that keeps no pace is answered with 408, and the connection ends.
+
 Only the daemon's own user and root may connect.
 """
 
@@ -22,6 +24,7 @@ import structlog
 from trader_monitor.runtime.journal import StoreUnavailable
 from trader_monitor.runtime.sockets import lend
 from trader_monitor.runtime.trace import new_trace
+from trader_monitor.web.body import Pace
 from trader_monitor.web.border import MAX_EVENT
 from trader_monitor.web.intake import take_lines
 
@@ -36,12 +39,13 @@ BATCH = 500
 
 _READ = 256 << 10
 _ANSWER_WITHIN = 10.0
+_PACE = Pace()
 _PEER = struct.Struct("3i")
 
 log = structlog.get_logger("ingest")
 
 
-async def ingest(env: Env, sock: socket.socket) -> None:
+async def ingest(env: Env, sock: socket.socket, *, pace: Pace = _PACE) -> None:
     """Takes connections on a duplicate of the listening socket until it is cancelled."""
     loop = asyncio.get_running_loop()
     door = lend(sock)
@@ -60,14 +64,14 @@ async def ingest(env: Env, sock: socket.socket) -> None:
                 if len(visits) >= MAX_CONNECTIONS:
                     _turn_away(connection, 503, "too many connections")
                     continue
-                visit = group.create_task(_visit(env, connection))
+                visit = group.create_task(_visit(env, connection, pace))
                 visits.add(visit)
                 visit.add_done_callback(visits.discard)
     finally:
         door.close()
 
 
-async def _visit(env: Env, connection: socket.socket) -> None:
+async def _visit(env: Env, connection: socket.socket, pace: Pace) -> None:
     """One connection, to its end."""
     with connection:
         _, uid, _ = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
@@ -76,17 +80,25 @@ async def _visit(env: Env, connection: socket.socket) -> None:
             return
         new_trace()
         try:
-            await _converse(env, connection)
+            await _converse(env, connection, pace)
         except OSError:
             return  # the bot went away: whatever it was not told about, it sends again
 
 
-async def _converse(env: Env, connection: socket.socket) -> None:
+async def _converse(env: Env, connection: socket.socket, pace: Pace) -> None:
     loop = asyncio.get_running_loop()
     rest = b""
+    began: float | None = None
+    """Since when a line is waited for that was begun."""
     number = 0
     while True:
-        chunk = await loop.sock_recv(connection, _READ)
+        try:
+            async with asyncio.timeout_at(None if began is None else began + pace.due(len(rest))):
+                chunk = await loop.sock_recv(connection, _READ)
+        except TimeoutError:
+            error = {"status": 408, "error": f"a line was begun and did not end: it may take {pace}"}
+            await _tell(connection, error | {"through": number + 1})
+            return
         whole, newline, rest = (rest + chunk).rpartition(b"\n") if chunk else (rest, b"", b"")
         lines = whole.split(b"\n") if newline or whole else []
         for first in range(0, len(lines), BATCH):
@@ -101,6 +113,10 @@ async def _converse(env: Env, connection: socket.socket) -> None:
             return
         if not chunk:
             return
+        if not rest:
+            began = None
+        elif newline or began is None:
+            began = loop.time()
 
 
 async def _taken(env: Env, numbered: list[tuple[int, bytes]]) -> dict[str, Any]:
