@@ -153,6 +153,18 @@ async def test_a_collectors_metrics_have_a_kind_a_help_and_a_lawful_name(it: Plu
 CHECKS = [p for p in PLUGINS if p.kind == "check"]
 
 
+@pytest.mark.parametrize("it", COLLECTORS, ids=[p.name for p in COLLECTORS])
+async def test_a_collector_that_claims_room_reads_the_daemon_or_its_host(it: Plugin) -> None:
+    """What others choose to say (a target, a command line) must not fill the room that is kept for these."""
+    async with house() as env:
+        try:
+            readings = list(await called(it, env, "http://127.0.0.1:1/"))
+        except Partial as partial:
+            readings = list(partial.readings)
+    ours = all(reading.name.startswith(("host_", "monitor_")) for reading in readings)
+    assert getattr(it.options, "OWN", False) == (ours and it.name not in ("bots", "scrape"))
+
+
 @pytest.mark.parametrize("it", CHECKS, ids=[p.name for p in CHECKS])
 async def test_a_check_answers_with_a_probe_and_says_what_it_saw(it: Plugin) -> None:
     async with answering() as url, house() as env:

@@ -262,7 +262,7 @@ class Own(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type
 
 
 class Samples(Own, frozen=True, kw_only=True, tag="samples"):
-    """One collection's readings, all at `at`: label sets and as many values; the first `own` are about the daemon itself.
+    """One collection's readings, all at `at`: labels and as many values; the first `own` are of the daemon or its host.
 
     `kinds` holds the Prometheus type and the help text by metric name, for those that are new or have changed.
     """

@@ -67,8 +67,8 @@ class SeriesStore:
     `head` is the number of samples that a series keeps (256: an hour at 15 s). Samples that are not yet on
     disk (`mark_flushed`) are kept beyond it, up to four times as many; then the oldest go, counted in `lost`.
 
-    Where `max_series` are taken, the daemon's own series still find room: a tenth more, 2,500 at least. A rule that
-    runs wild takes two thousand of them for its alerts, pending and firing.
+    Where `max_series` are taken, those of the daemon itself and its host still find room: a tenth more, 2,500 at
+    least. A rule that runs wild takes two thousand of them for its alerts, pending and firing.
     """
 
     def __init__(self, *, max_series: int = 50_000, head: int = 256, windows: Windows = ()) -> None:

@@ -7,7 +7,8 @@ A plugin names its metrics once, as constants, and calls them for each value:
     yield BYTES(1024, interface="eth0")
 
 A collector whose options have `SPREAD: ClassVar[bool] = True` asks others: each of them then has its own phase.
-With `OWN: ClassVar[bool] = True` it reads the daemon itself, whose series find room where others' are refused.
+With `OWN: ClassVar[bool] = True` it reads the daemon or its host, never what others choose to say: such series find
+room where all others are refused.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class Rounds:
     """
 
     def __init__(self, collector: str, *, own: bool = False) -> None:
-        """`own`: what this collector reads is about the daemon itself."""
+        """`own`: what this collector reads is about the daemon or its host."""
         self._collector = collector
         self._own = own
         self._present: frozenset[Labels] = frozenset()

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from functools import cache
+from typing import ClassVar
 from weakref import WeakKeyDictionary
 
 import psutil
@@ -34,6 +35,8 @@ _UNSYNCED, _NANO, _TIME_ERROR = 0x0040, 0x2000, 5
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
     """Nothing to choose."""
+
+    OWN: ClassVar[bool] = True
 
 
 class _Seen(Struct):

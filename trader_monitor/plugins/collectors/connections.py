@@ -11,6 +11,7 @@ import errno
 import socket
 import struct
 from collections import Counter
+from typing import ClassVar
 
 from msgspec import Struct
 
@@ -44,6 +45,8 @@ _ALL_STATES = 0xFFFF
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
     """Nothing to choose."""
+
+    OWN: ClassVar[bool] = True
 
 
 @collector("connections", Options)

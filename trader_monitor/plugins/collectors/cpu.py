@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import ClassVar
 
 import psutil
 from msgspec import Struct
@@ -26,6 +27,8 @@ _last: dict[str, float] = {}
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
     """Nothing to choose."""
+
+    OWN: ClassVar[bool] = True
 
 
 @collector("cpu", Options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 from msgspec import Struct
 
@@ -17,6 +18,8 @@ USAGE = gauge("host_file_descriptors_usage_ratio", "Share of the allowed file de
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
     """Nothing to choose."""
+
+    OWN: ClassVar[bool] = True
 
 
 @collector("descriptors", Options)

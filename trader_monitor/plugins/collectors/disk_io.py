@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fnmatch import fnmatch
+from typing import ClassVar
 
 import psutil
 from msgspec import Struct
@@ -23,6 +24,8 @@ BUSY_SECONDS = counter("host_disk_busy_seconds_total", "Time in which the disk h
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
     """`ignore` are patterns of device names to leave out."""
+
+    OWN: ClassVar[bool] = True
 
     ignore: tuple[str, ...] = ("loop*", "ram*", "zram*", "sr*", "fd*")
 

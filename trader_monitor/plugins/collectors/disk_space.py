@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from threading import Lock
+from typing import ClassVar
 
 import psutil
 from msgspec import Struct
@@ -29,6 +30,8 @@ _lock = Lock()
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
     """`ignore` are patterns of mount points or file system types to leave out; `all` adds the virtual ones."""
+
+    OWN: ClassVar[bool] = True
 
     ignore: tuple[str, ...] = ("/boot/*", "/snap/*", "/run/*", "/var/lib/docker/*", "squashfs", "overlay")
     all: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import ClassVar
 
 from msgspec import Struct
 
@@ -17,6 +18,8 @@ LOAD15 = gauge("host_load15", "Tasks that run or want to, averaged over fifteen 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
     """Nothing to choose."""
+
+    OWN: ClassVar[bool] = True
 
 
 @collector("load", Options)

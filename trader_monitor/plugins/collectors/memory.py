@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import psutil
 from msgspec import Struct
 
@@ -20,6 +22,8 @@ USAGE = gauge("host_memory_usage_ratio", "Share of memory that is not available.
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
     """Nothing to choose."""
+
+    OWN: ClassVar[bool] = True
 
 
 @collector("memory", Options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fnmatch import fnmatch
+from typing import ClassVar
 
 import psutil
 from msgspec import Struct
@@ -24,6 +25,8 @@ SEND_DROPS = counter("host_network_transmit_drops_total", "Packets dropped on se
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
     """`ignore` are patterns of interface names to leave out."""
+
+    OWN: ClassVar[bool] = True
 
     ignore: tuple[str, ...] = ("lo", "veth*", "ifb*", "dummy*")
 

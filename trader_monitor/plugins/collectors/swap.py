@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import ClassVar
 
 import psutil
 from msgspec import Struct
@@ -21,6 +22,8 @@ OUT = counter("host_swap_out_bytes_total", "Bytes written to swap.")
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
     """Nothing to choose."""
+
+    OWN: ClassVar[bool] = True
 
 
 @collector("swap", Options)

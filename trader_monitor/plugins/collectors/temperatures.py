@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 import psutil
 from msgspec import Struct
@@ -18,6 +19,8 @@ CRITICAL = gauge("host_temperature_critical_celsius", "Temperature that the sens
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
     """Nothing to choose."""
+
+    OWN: ClassVar[bool] = True
 
 
 @collector("temperatures", Options)
