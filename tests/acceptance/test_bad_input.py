@@ -192,6 +192,7 @@ EVENTS: list[tuple[str, str | bytes, str, str]] = [
     ("A hundred labels.", sample(labels={f"l{n}": "1" for n in range(100)}), "$.labels", "at most 32 labels"),
     ("The monitor's own metric.", sample(name="monitor_series"), "$.name", "written by the monitor itself"),
     ("A metric of the board's.", sample(name="trade_fills_total"), "$.name", "written by the monitor itself"),
+    ("A collector's health.", sample(name="collector_up"), "$.name", "written by the monitor itself"),
     ("ALERTS.", sample(name="ALERTS"), "$.name", "written by the monitor itself"),
 ]
 
@@ -278,36 +279,60 @@ async def test_a_body_of_ten_megabytes_is_refused_and_one_of_seven_held_to_its_e
 # --- floods ------------------------------------------------------------------------------------------------
 
 FLOOD = """
-store.max_series = 3_000
 [collectors.monitor]
 every = "1s"
+[rules.late]
+expr = "known == 2"
+severity = "critical"
 [channels.hook]
 type = "webhook"
 url = "{url}"
 """
+MILLION, ROOM, PIECE = 1_000_000, 50_000, 10_000
 
 
-async def test_a_flood_of_label_sets_is_bounded_counted_and_told(tmp_path: Path) -> None:
-    """A million of them: each of 60,000 events would open up to eighteen series."""
+async def test_a_million_label_sets_are_bounded_counted_and_told(tmp_path: Path) -> None:
+    """At the room that is the default; then of every other kind of event some that would open series, too."""
     async with sink() as hook:
         with residence(tmp_path, FLOOD.format(url=hook.url)) as house:
             await house.until("monitor_series_refused_total", lambda n: n == 0)
             assert (await house.send(json.loads(sample(name="known", value=1))))[0] == 202
             before = house.memory()
+            house.forget_peak()
             async with house.unharmed(within=0.2):
-                number = 0
-                for _ in range(8):
-                    body = b"\n".join(flooding(n) for n in range(number, number + 7_500))
-                    answer = await house.post(body)
-                    assert (answer.status, answer.body["accepted"]) == (202, 7_500)
-                    number += 7_500
-                await hook.want(firing("monitor_series_refused"), within=10)
+                for first in range(0, MILLION, PIECE):
+                    at = b'{"type":"sample","at":%r,"name":"flood","value":1,"labels":{"n":"' % time.time()
+                    answer = await house.post(b"\n".join(b'%s%d"}}' % (at, n) for n in range(first, first + PIECE)))
+                    assert (answer.status, answer.body["accepted"]) == (202, PIECE)
+                told = await hook.want(firing("monitor_series_refused"), within=10)
+                assert "trader-monitor status" in told["annotations"]["summary"]
+                kept = int(await house.value("count(flood)") or 0)
+                status = (await house.get("/v1/status"))["series"]
+                assert (status["max"], status["reserve"]) == (ROOM, 5_000)
+                assert ROOM - 1_000 < kept <= ROOM <= status["count"] <= ROOM + status["reserve"]
+                assert status["by_metric"] == [
+                    {
+                        "metric": "flood",
+                        "refused": MILLION - kept,
+                        "last": {"__name__": "flood", "n": str(MILLION - 1)},
+                    }
+                ]
+                assert status["refused"] == MILLION - kept
+                assert status["largest"][0] == {"metric": "flood", "series": kept}
+                answer = await house.post(b"\n".join(flooding(n) for n in range(8_000)))
+                assert (answer.status, answer.body["accepted"]) == (202, 8_000)
             assert (await house.send(json.loads(sample(name="known", value=2))))[0] == 202
+            await hook.want(firing("late"))
             assert await house.value("known") == 2, "what was known goes on"
-            status = (await house.get("/v1/status"))["series"]
-            assert status["count"] <= 3_000
-            assert status["refused"] > 60_000
-            assert house.memory() - before < 120, "MiB"
+            assert await house.value('ALERTS{alertname="late", alertstate="firing"}') == 1
+            assert await house.value('ALERTS{alertname="monitor_series_refused", alertstate="firing"}') == 1
+            assert await house.value("count(flood)") == kept
+            after = (await house.get("/v1/status"))["series"]
+            assert after["refused"] > MILLION - kept + 8_000
+            assert len(after["by_metric"]) == 17, "sixteen metrics, and all others"
+            assert sum(each["refused"] for each in after["by_metric"]) == after["refused"]
+            assert after["count"] <= ROOM + status["reserve"]
+            assert house.memory("VmHWM") - before < 200, "MiB at its highest, for 50,000 series: 150 as a rule"
 
 
 def flooding(number: int) -> bytes:
