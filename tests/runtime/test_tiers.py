@@ -316,6 +316,17 @@ def test_heads_get_the_last_hour_back(db: sqlite3.Connection) -> None:
 # --- size --------------------------------------------------------------------------------------------------
 
 
+def test_where_not_all_fit_again_the_host_s_series_come_first_and_then_the_newest(db: sqlite3.Connection) -> None:
+    now = 1_700_000_000_000
+    names = {1: "old", 2: "host_load1", 3: "new", 4: "newer"}
+    labels = {key: (("__name__", name),) for key, name in names.items()}
+    ages = {1: 600_000, 2: 900_000, 3: 1_000, 4: 500}
+    insert(db, flushed(Fresh(key, np.array([now - age]), np.array([1.0])) for key, age in ages.items()))
+    series = SeriesStore(max_series=3)
+    load_heads(db, series, labels, now / 1000)
+    assert {series.labels_of(sid)[0][1] for sid in series.sids()} == {"host_load1", "new", "newer"}
+
+
 def host() -> dict[str, float]:
     """What a host collector reads, from this host, now."""
     found: dict[str, float] = {}

@@ -56,6 +56,7 @@ DAY_MS = 86_400_000
 FAN_IN = 8
 GRACE_MS = 3_600_000
 """A day is closed this long after its end."""
+_OURS = ("monitor_", "host_", "collector_")
 _HEADS_MS = 3_600_000
 
 
@@ -326,10 +327,17 @@ def load_heads(db: sqlite3.Connection, series: SeriesStore, labels: dict[int, La
             start = int(t.searchsorted(reaches[key], side="right"))
             if start < len(t):
                 found.setdefault(key, []).append((t[start:], (block.column(key)[start:],)))
-    if len(found) > series.max_series - len(series):  # not all may fit again: what is alive comes first
-        found = dict(sorted(found.items(), key=lambda each: -int(max(t[-1] for t, _ in each[1]))))
-    for key, parts in found.items():
+    order = list(found)
+    if len(order) > series.max_series - len(series):  # not all may fit again
+        order.sort(key=lambda key: (not _ours(labels[key]), -max(int(t[-1]) for t, _ in found[key])))
+    for key in order:
+        parts = found[key]
         sid = series.intern(labels[key])
         if sid >= 0:
             t, (v,) = merged_columns(parts)
             series.load(sid, t, v)
+
+
+def _ours(labels: Labels) -> bool:
+    """Whether the series looks like one about the daemon or its host: such come before others, in the same room."""
+    return any(name == "__name__" and value.startswith(_OURS) for name, value in labels)
