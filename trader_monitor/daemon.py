@@ -246,15 +246,11 @@ class House:
     # --- what the children are lent ---------------------------------------------------------------------------
 
     def http(self) -> ClientSession:
-        """The session of all outgoing requests: connections are kept, cookies are not."""
+        """The session of all outgoing requests, opened when there is one."""
         if self._session is None or self._session.closed:
-            from aiohttp import ClientSession, DummyCookieJar, TCPConnector
+            from trader_monitor.runtime.outgoing import open_session
 
-            self._session = ClientSession(
-                connector=TCPConnector(limit=0, limit_per_host=32, ttl_dns_cache=60, keepalive_timeout=75),
-                cookie_jar=DummyCookieJar(),
-                headers={"User-Agent": "trader-monitor"},
-            )
+            self._session = open_session(self.env.threads)
         return self._session
 
     # --- reload -----------------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import msgspec
 
 from tests.core.alerts.stage import series
@@ -22,8 +21,10 @@ from trader_monitor.runtime.clock import Clock, SystemClock
 from trader_monitor.runtime.env import Env
 from trader_monitor.runtime.journal import open_journal
 from trader_monitor.runtime.meters import Meters
+from trader_monitor.runtime.outgoing import open_session
 from trader_monitor.runtime.progress import Progress
 from trader_monitor.runtime.registry import Plugin
+from trader_monitor.runtime.threads import Threads
 
 Answer = Callable[[Notice], Awaitable[str]]
 
@@ -108,7 +109,8 @@ async def open_house(
     meters = Meters()
     judge = compile_rules(rules)
     journal = await open_journal(folder / "store.db", clock=clock, meters=meters, judge=judge)
-    session = aiohttp.ClientSession()
+    threads = Threads()
+    session = open_session(threads)
     config = Config(channels={table.name: table for table in channels}, rules={rule.name: rule for rule in rules})
     env = Env(
         clock=clock,
@@ -120,6 +122,7 @@ async def open_house(
         config=lambda: config,
         config_path=folder / "config.toml",
         http=lambda: session,
+        threads=threads,
         children=lambda: (),
         ready=lambda: (),
         reload=None,  # type: ignore[arg-type]

@@ -12,7 +12,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import aiohttp
 from aiohttp import web
 
 from trader_monitor.core.facts import ActionStep, CheckResult, Fact, Heartbeat, Samples
@@ -20,8 +19,10 @@ from trader_monitor.core.series import SeriesStore
 from trader_monitor.runtime.clock import Clock, ManualClock, SystemClock
 from trader_monitor.runtime.env import Env
 from trader_monitor.runtime.meters import Meters
+from trader_monitor.runtime.outgoing import open_session
 from trader_monitor.runtime.progress import Progress
 from trader_monitor.runtime.registry import Plugin
+from trader_monitor.runtime.threads import Threads
 
 
 class TinyBoard:
@@ -150,7 +151,8 @@ def plugin(kind: str, name: str) -> Plugin:
 async def house(config: Any = None, clock: Clock | None = None, **parts: Any) -> AsyncIterator[Any]:
     """An Env over the tiny parts; its HTTP session is closed at the end."""
     clock = clock or SystemClock()
-    session = aiohttp.ClientSession()
+    threads = Threads()
+    session = open_session(threads)
     config = config or SimpleNamespace(collectors={}, checks={}, actions={}, channels={})
     given: dict[str, Any] = {
         "clock": clock,
@@ -162,6 +164,7 @@ async def house(config: Any = None, clock: Clock | None = None, **parts: Any) ->
         "config": lambda: config,
         "config_path": Path("config.toml"),
         "http": lambda: session,
+        "threads": threads,
         "children": lambda: (),
         "ready": lambda: (),
         "reload": None,

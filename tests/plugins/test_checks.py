@@ -50,6 +50,7 @@ HTTP: list[tuple[str, Any, dict[str, Any], bool, str]] = [
     ("a text that is there", page(), {"contains": "systems"}, True, ""),
     ("a text that is not", page(), {"contains": "pong"}, False, "the body lacks 'pong'"),
     ("a pattern that matches", page(), {"matches": "all .* go$"}, True, ""),
+    ("a pattern that could take for ever", page(body="a" * 300_000), {"matches": "(a+)+$b"}, False, "does not match"),
     ("a pattern that does not", page(), {"matches": "^go"}, False, "does not match '^go'"),
     ("a latency within its limit", page(), {"max_latency": Duration(5)}, True, ""),
     ("a latency beyond it", page(), {"max_latency": Duration(1e-9)}, False, "wanted 1e-09 s"),

@@ -129,6 +129,8 @@ REFUSED = [
         "larger than",
     ),
     ("a line without end", page("# TYPE " + "x" * 70_000), {}, "a line is longer than 65,535 characters"),
+    ("an encoding that was not asked for", page("a 1\n", headers={"Content-Encoding": "br"}), {}, "'br', wanted gzip"),
+    ("what is no gzip", page("a 1\n", headers={"Content-Encoding": "gzip"}), {}, "not in the format"),
     ("too many samples", page("".join(f"a{i} 1\n" for i in range(11))), {"max_samples": 10}, "more than 10 samples"),
     ("too many labels", page('a{b="1",c="2"} 1\n'), {"max_labels": 2}, "more than 2 labels"),
 ]  # fmt: skip
@@ -144,6 +146,19 @@ async def test_a_bad_target_is_down_and_says_why(answer: Any, options: dict[str,
     assert keyed(list(caught.value.readings))["up",] == 0
 
 
+async def test_a_packed_page_is_asked_for_and_read() -> None:
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.headers["Accept-Encoding"])
+        return web.Response(body=gzip.compress(b"a 7\n"), headers={"Content-Encoding": "gzip"})
+
+    async with house() as env, server(answer) as url:
+        readings = await scrape(Options(url=url), env)
+    assert keyed(readings)["a",] == 7
+    assert asked == ["gzip"]
+
+
 @pytest.mark.parametrize("body", [b"a 1\n" * 4_000_000, b"# TYPE " + b"x" * 16_000_000, b"#\n" * 8_000_000])
 async def test_a_huge_page_is_given_up_early_and_does_not_stop_the_loop(body: bytes) -> None:
     gaps: list[float] = []
@@ -156,7 +171,7 @@ async def test_a_huge_page_is_given_up_early_and_does_not_stop_the_loop(body: by
 
     async with house() as env, server(page(body)) as url:
         beating = asyncio.create_task(beat())
-        with pytest.raises(Partial, match="more than|longer than"):
+        with pytest.raises(Partial, match=r"more than|longer than"):
             await scrape(Options(url=url + "/metrics"), env)
         beating.cancel()
     assert gaps

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import ssl
 import time
 from email.message import Message
@@ -14,22 +13,26 @@ from msgspec import Struct, field
 from yarl import URL
 
 from trader_monitor.config.values import Duration, Secret, plain
+from trader_monitor.core.matcher import Pattern, compile_pattern
 from trader_monitor.runtime.env import Env
+from trader_monitor.runtime.names import connect, look_up
+from trader_monitor.runtime.options import refuse, wrong_address, wrong_headers, wrong_pattern
 from trader_monitor.runtime.probe import Probe
 from trader_monitor.runtime.registry import check
 from trader_monitor.runtime.unasked import could_not_ask
 
-MAX_BODY = 1 << 20
+MAX_BODY = 1 << 18
 DAY = 86_400.0
 UNTIMED = aiohttp.ClientTimeout(total=None)
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
-    """Without `status` any 2xx will do. `contains` and `matches` (a regular expression) look at the first MiB of
-    the body, `max_latency` at the time to its end; `min_tls_days` is for https alone. `ca` is a private CA's file.
+    """Without `status` any 2xx will do. `contains` and `matches` (a regular expression as in PromQL, found anywhere)
+    look at the first 256 KiB of the body, `max_latency` at the time to its end; `min_tls_days` is for https alone.
+    `ca` is a private CA's file.
     """
 
-    url: str
+    url: Secret | str
     method: Literal["GET", "HEAD", "POST", "OPTIONS"] = "GET"
     headers: dict[str, Secret | str] = field(default_factory=dict)
     token: Secret | None = None
@@ -42,12 +45,11 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     follow_redirects: bool = False
 
     def __post_init__(self) -> None:
-        if URL(self.url).scheme not in {"http", "https"} or not URL(self.url).host:
-            raise ValueError("expected url to be http://… or https://…")
-        try:
-            re.compile(self.matches or "")
-        except re.error as error:
-            raise ValueError(f"matches is no regular expression: {error}") from None
+        refuse(
+            wrong_address("url", self.url),
+            wrong_headers("headers", self.headers),
+            wrong_pattern("matches", self.matches, _anywhere),
+        )
 
 
 @check("http", Options)
@@ -61,10 +63,11 @@ async def http(options: Options, env: Env) -> Probe:
         headers["Authorization"] = f"Bearer {options.token.reveal()}"
     began = time.monotonic()
     try:
+        await _resolved(options, env)
         tls = _tls(options)
         async with env.http().request(
             options.method,
-            options.url,
+            plain(options.url),
             headers=headers,
             allow_redirects=options.follow_redirects,
             ssl=tls if tls is not None else True,
@@ -72,9 +75,11 @@ async def http(options: Options, env: Env) -> Probe:
         ) as answer:
             body = await _body(answer)
         seconds = time.monotonic() - began
-        wrong = _wrong(options, answer.status, answer.headers.get("Content-Type", ""), body, seconds)
+        kind = answer.headers.get("Content-Type", "")
+        looked = (_wrong, options, answer.status, kind, body, seconds)
+        wrong = await env.threads.run(("http", options), *looked, mono=time.monotonic)  # a pattern may take a second
         if wrong is None and options.min_tls_days is not None:
-            wrong = await _certificate(options, tls or ssl.create_default_context())
+            wrong = await _certificate(options, env, tls or ssl.create_default_context())
     except (aiohttp.ClientError, OSError) as error:
         if could_not_ask(error):
             raise
@@ -82,12 +87,18 @@ async def http(options: Options, env: Env) -> Probe:
     return Probe(wrong is None, wrong or f"status {answer.status} in {seconds:.3f} s", seconds)
 
 
+async def _resolved(options: Options, env: Env) -> None:
+    """Raises socket.gaierror where the host cannot be looked up: the session could not say what it waits for."""
+    url = URL(plain(options.url))
+    await look_up(env.threads, url.host or "", url.port or 0)
+
+
 def _tls(options: Options) -> ssl.SSLContext | None:
     return ssl.create_default_context(cafile=options.ca) if options.ca is not None else None
 
 
 async def _body(answer: aiohttp.ClientResponse) -> bytes:
-    """The first MiB; an endless body is not read on."""
+    """Its beginning; an endless body is not read on."""
     body = bytearray()
     async for chunk in answer.content.iter_chunked(1 << 16):
         body += chunk
@@ -108,11 +119,15 @@ def _wrong(options: Options, status: int, content_type: str, body: bytes, second
         text = _decoded(body, head.get_content_charset("utf-8"))
         if options.contains is not None and options.contains not in text:
             return f"the body lacks {options.contains!r}"
-        if options.matches is not None and not re.search(options.matches, text):
+        if options.matches is not None and not _anywhere(options.matches).matches(text):
             return f"the body does not match {options.matches!r}"
     if options.max_latency is not None and seconds > options.max_latency:
         return f"answered after {seconds:.3f} s, wanted {options.max_latency:g} s"
     return None
+
+
+def _anywhere(pattern: str) -> Pattern:
+    return compile_pattern(f"(?s:.*)(?:{pattern})(?s:.*)")
 
 
 def _decoded(body: bytes, charset: str) -> str:
@@ -122,12 +137,13 @@ def _decoded(body: bytes, charset: str) -> str:
         return body.decode("utf-8", "replace")
 
 
-async def _certificate(options: Options, tls: ssl.SSLContext) -> str | None:
+async def _certificate(options: Options, env: Env, tls: ssl.SSLContext) -> str | None:
     """Looks at the certificate in a handshake of its own."""
-    url = URL(options.url)
+    url = URL(plain(options.url))
     if url.scheme != "https":
         return "no certificate: the address is not https"
-    _, writer = await asyncio.open_connection(url.host, url.port, ssl=tls, server_hostname=url.host)
+    connection = await connect(env, url.host or "", url.port or 443)
+    _, writer = await asyncio.open_connection(sock=connection, ssl=tls, server_hostname=url.host)
     try:
         certificate = writer.get_extra_info("peercert")
     finally:

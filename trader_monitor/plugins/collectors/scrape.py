@@ -5,19 +5,21 @@ from __future__ import annotations
 import io
 import re
 import time
+import zlib
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, cast, get_args
+from typing import Any, ClassVar, NamedTuple, cast, get_args
 
 import aiohttp
 import anyio
-from anyio import to_thread
 from msgspec import Struct, field
 from yarl import URL
 
 from trader_monitor.config.values import Secret, Size
 from trader_monitor.runtime.env import Env
+from trader_monitor.runtime.options import refuse, wrong_address
 from trader_monitor.runtime.readings import Metric, MetricKind, Partial, Reading, gauge
 from trader_monitor.runtime.registry import collector
+from trader_monitor.runtime.threads import StillRunning
 
 UP = gauge("up", "1 where the target answered the last scrape, else 0.")
 DURATION = gauge("scrape_duration_seconds", "How long the scrape took.")
@@ -48,6 +50,9 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     max_samples: int = 20_000
     max_labels: int = 30
 
+    def __post_init__(self) -> None:
+        refuse(wrong_address("url", self.url))
+
 
 class Refused(Exception):
     """What the target said cannot be taken."""
@@ -63,11 +68,12 @@ async def scrape(options: Options, env: Env) -> list[Reading]:
     left = anyio.current_effective_deadline() - anyio.current_time()
     try:
         with anyio.fail_after(left - min(MARGIN_SECONDS, left / 10)):
-            body, openmetrics = await _fetch(options, env)
-        readings = await to_thread.run_sync(_parsed, body, openmetrics, options, target, abandon_on_cancel=True)
+            page = await _fetch(options, env)
+        question = ("scrape", options.url)
+        readings = await env.threads.run(question, _parsed, page, options, target, mono=time.monotonic)
     except TimeoutError:
         problem = f"{options.url}: no whole answer in time"
-    except (Refused, aiohttp.ClientError, OSError, UnicodeDecodeError) as error:
+    except (Refused, StillRunning, aiohttp.ClientError, OSError, UnicodeDecodeError) as error:
         problem = f"{options.url}: {str(error) or type(error).__name__}"
     own = [
         UP(float(not problem), **target),
@@ -84,9 +90,16 @@ def _instance(url: str) -> str:
     return f"{parsed.host}:{parsed.port}"
 
 
-async def _fetch(options: Options, env: Env) -> tuple[bytes, bool]:
-    """The body, and whether it is OpenMetrics."""
-    headers = {"Accept": ACCEPT}
+class _Page(NamedTuple):
+    """A target's answer, as it came."""
+
+    body: bytes
+    openmetrics: bool
+    encoding: str
+
+
+async def _fetch(options: Options, env: Env) -> _Page:
+    headers = {"Accept": ACCEPT, "Accept-Encoding": "gzip"}
     if options.token is not None:
         headers["Authorization"] = f"Bearer {options.token.reveal()}"
     async with env.http().get(options.url, headers=headers, allow_redirects=False, timeout=UNTIMED) as answer:
@@ -94,22 +107,35 @@ async def _fetch(options: Options, env: Env) -> tuple[bytes, bool]:
             raise Refused(f"status {answer.status}, wanted 200")
         chunks: list[bytes] = []
         size = 0
-        async for chunk in answer.content.iter_chunked(1 << 16):  # decompressed: a bomb ends here
+        async for chunk in answer.content.iter_chunked(1 << 16):
             size += len(chunk)
             if size > options.max_body:
                 raise Refused(f"the body is larger than {options.max_body} bytes")
             chunks.append(chunk)
-        return b"".join(chunks), answer.content_type == OPENMETRICS
+        encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
+        return _Page(b"".join(chunks), answer.content_type == OPENMETRICS, encoding)
 
 
-def _parsed(body: bytes, openmetrics: bool, options: Options, target: Mapping[str, str]) -> list[Reading]:
+def _parsed(page: _Page, options: Options, target: Mapping[str, str]) -> list[Reading]:
     """Every sample; runs in a thread. Raises Refused, whatever the parser stumbled over."""
     try:
-        return list(_readings(_Lines(body, options), openmetrics, options, target))
+        return list(_readings(_Lines(_unpacked(page, options), options), page.openmetrics, options, target))
     except Refused:
         raise
     except Exception as error:
         raise Refused(f"not in the format that it claims: {error}") from error
+
+
+def _unpacked(page: _Page, options: Options) -> bytes:
+    """The body without its encoding. Raises Refused on one that was not asked for, and on a bomb."""
+    if page.encoding == "identity":
+        return page.body
+    if page.encoding not in {"gzip", "x-gzip"}:
+        raise Refused(f"Content-Encoding {page.encoding[:100]!r}, wanted gzip or none")
+    body = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS).decompress(page.body, options.max_body + 1)
+    if len(body) > options.max_body:
+        raise Refused(f"the body is larger than {options.max_body} bytes")
+    return body
 
 
 class _Lines:
