@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 import pytest
 from msgspec import Meta, Struct, field
 
-from trader_monitor.config.values import Duration, Secret, Size
+from trader_monitor.config.values import Duration, Secret, Size, plain
+from trader_monitor.runtime.options import refuse, unless
 from trader_monitor.runtime.registry import Plugin, Registry
 
 
@@ -32,8 +33,21 @@ class Http(Struct, frozen=True):
     from_: str = field(default="", name="from")
 
     def __post_init__(self) -> None:
-        if self.status == ():
-            raise ValueError("status must name at least one code")
+        refuse(
+            unless(self.status != (), "status", "expected at least one code"),
+            unless(" " not in self.from_, "from_", "expected one word"),
+            *(
+                unless(not plain(value).endswith(" "), ("headers", name), "expected no space at the end")
+                for name, value in self.headers.items()
+            ),
+        )
+
+
+class Pager(Struct, frozen=True):
+    number: int
+
+    def __post_init__(self) -> None:
+        raise ValueError("there is no such number")
 
 
 class Expr(Struct, frozen=True):
@@ -55,6 +69,7 @@ def registry() -> Registry:
         Plugin("check", "promql", Expr, act),
         Plugin("action", "systemd", Nothing, act),
         Plugin("channel", "log", Nothing, act),
+        Plugin("channel", "pager", Pager, act),
         Plugin("channel", "webhook", Http, act),
     ]
     return Registry({(plugin.kind, plugin.name): plugin for plugin in plugins})

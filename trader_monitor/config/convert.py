@@ -14,6 +14,7 @@ import msgspec
 
 from trader_monitor.config.errors import Place, Report, close_to
 from trader_monitor.config.values import Duration, Listen, Secret, Size
+from trader_monitor.runtime.options import OptionError
 
 __all__ = ["WRONG", "Converter"]
 
@@ -57,6 +58,7 @@ class Converter:
             if key not in fields:
                 self.report.wrong((*path, key), "unknown key", hint=close_to(key, {*fields, *names}))
         arguments: dict[str, Any] = {}
+        keys = {field.name: key for key, field in fields.items()}
         sound = True
         for key, field in fields.items():
             if key in also and not isinstance(also[key], _Wrong):
@@ -71,9 +73,26 @@ class Converter:
             return WRONG
         try:
             return kind(**arguments)
+        except OptionError as error:
+            for fault in error.faults:
+                way = (keys[str(fault.way[0])], *fault.way[1:])
+                self.report.wrong((*path, *way), fault.expected, value=self._written(kind, value, way))
         except (ValueError, TypeError) as error:
             self.report.wrong(path, str(error))
-            return WRONG
+        return WRONG
+
+    def _written(self, kind: type[msgspec.Struct], table: object, way: Place) -> object:
+        """What stands in the table there, if it can be shown: never where a secret may stand."""
+        field = next(field for field in msgspec.structs.fields(kind) if field.encode_name == way[0])
+        if _takes_secret(field.type):
+            return None
+        found: Any = table
+        for part in way:
+            try:
+                found = found[part]
+            except (LookupError, TypeError):
+                return None
+        return found
 
     def value(self, hint: Any, value: object, path: Place) -> Any:
         """A value of the hinted type, or WRONG after the report says why."""
@@ -198,6 +217,10 @@ class Converter:
             self.report.wrong(path, broken, value=None if isinstance(read, Secret) else value)
             return WRONG
         return read
+
+
+def _takes_secret(hint: Any) -> bool:
+    return hint is Secret or any(map(_takes_secret, get_args(hint)))
 
 
 def _breach(meta: msgspec.Meta, read: Any) -> str | None:

@@ -7,6 +7,7 @@ from msgspec import Struct, field
 from trader_monitor.core.recovery.ladder import Incident
 from trader_monitor.runtime.commands import run
 from trader_monitor.runtime.env import Env
+from trader_monitor.runtime.options import refuse, unless
 from trader_monitor.runtime.registry import action
 
 
@@ -18,10 +19,11 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.argv or not self.argv[0].startswith("/"):
-            raise ValueError('expected argv to begin with an absolute path, such as ["/usr/bin/systemctl", "status"]')
-        if any("\0" in word for word in self.argv):
-            raise ValueError("argv holds a NUL character")
+        absolute = bool(self.argv) and self.argv[0].startswith("/")
+        refuse(
+            unless(absolute, "argv", 'expected an absolute path first, such as ["/usr/bin/systemctl", "status"]'),
+            unless(not any("\0" in word for word in self.argv), "argv", "expected no NUL character"),
+        )
 
 
 @action("command", Options)

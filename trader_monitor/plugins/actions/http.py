@@ -6,11 +6,11 @@ from typing import Literal
 
 import aiohttp
 from msgspec import Struct, field
-from yarl import URL
 
 from trader_monitor.config.values import Secret, plain
 from trader_monitor.core.recovery.ladder import Incident
 from trader_monitor.runtime.env import Env
+from trader_monitor.runtime.options import refuse, wrong_address, wrong_headers
 from trader_monitor.runtime.registry import action
 
 EXCERPT_BYTES = 500
@@ -20,7 +20,7 @@ UNTIMED = aiohttp.ClientTimeout(total=None)
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
     """Without `status` any 2xx is success. Redirects are not followed: an action goes where it was sent."""
 
-    url: str
+    url: Secret | str
     method: Literal["POST", "PUT", "PATCH", "DELETE", "GET"] = "POST"
     headers: dict[str, Secret | str] = field(default_factory=dict)
     token: Secret | None = None
@@ -28,8 +28,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     status: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if URL(self.url).scheme not in {"http", "https"} or not URL(self.url).host:
-            raise ValueError("expected url to be http://… or https://…")
+        refuse(wrong_address("url", self.url), wrong_headers("headers", self.headers))
 
 
 @action("http", Options)
@@ -42,7 +41,7 @@ async def http(options: Options, env: Env, incident: Incident) -> str:
         headers["Authorization"] = f"Bearer {options.token.reveal()}"
     async with env.http().request(
         options.method,
-        options.url,
+        plain(options.url),
         headers=headers,
         data=None if options.body is None else options.body.encode(),
         allow_redirects=False,

@@ -10,6 +10,7 @@ from msgspec import Struct
 from trader_monitor.core.recovery.ladder import Incident
 from trader_monitor.runtime.commands import run
 from trader_monitor.runtime.env import Env
+from trader_monitor.runtime.options import refuse, unless
 from trader_monitor.runtime.registry import action
 
 UNIT = re.compile(
@@ -27,8 +28,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     user: bool = False
 
     def __post_init__(self) -> None:
-        if not UNIT.fullmatch(self.unit):
-            raise ValueError('expected unit to be a unit\'s name such as "freqtrade.service"')
+        refuse(unless(bool(UNIT.fullmatch(self.unit)), "unit", 'expected a unit\'s name such as "freqtrade.service"'))
 
 
 @action("systemd", Options)

@@ -19,7 +19,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import math
-import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -29,6 +28,7 @@ import msgspec
 
 from trader_monitor.config.values import Secret, plain
 from trader_monitor.core.alerts.notice import Notice
+from trader_monitor.runtime.options import refuse, wrong_address, wrong_headers
 from trader_monitor.runtime.registry import DeliveryError, channel
 from trader_monitor.runtime.trace import traceparent
 
@@ -41,8 +41,6 @@ __all__ = ["WebhookOptions", "payload", "retry_after", "signature", "webhook"]
 
 _RETRIED = frozenset({408, 425, 429})
 _NEVER = "0001-01-01T00:00:00Z"
-_URL = re.compile(r"https?://[^\s/][!-\uffff]*")
-_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _OURS = frozenset(
     {"content-type", "content-length", "idempotency-key", "x-signature", "traceparent", "host", "transfer-encoding"}
 )
@@ -58,14 +56,7 @@ class WebhookOptions(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, Secret | str] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Raises ValueError, without the value: it may be a secret."""
-        if not _URL.fullmatch(plain(self.url)):
-            raise ValueError("url: expected an address that begins with http:// or https:// and holds no spaces")
-        for name, value in self.headers.items():
-            if not _HEADER.fullmatch(name) or name.lower() in _OURS:
-                raise ValueError(f"headers: expected the name of a header that is not set already, got {name!r}")
-            if not plain(value).isprintable():
-                raise ValueError(f"headers.{name}: expected printable characters")
+        refuse(wrong_address("url", self.url), wrong_headers("headers", self.headers, _OURS))
 
 
 @channel("webhook", WebhookOptions)
@@ -91,8 +82,6 @@ async def webhook(options: WebhookOptions, env: Env, notice: Notice) -> str:
         except aiohttp.ServerDisconnectedError:
             # The receiver had closed a kept connection just then: another is tried at once.
             return await _post(env, plain(options.url), body, headers)
-    except aiohttp.InvalidURL:
-        raise DeliveryError("the URL is not valid", permanent=True) from None
     except (aiohttp.ClientError, OSError) as error:
         raise DeliveryError(_reason(error)) from None
 

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from trader_monitor.config.values import Duration
 from trader_monitor.runtime.env import Env
+from trader_monitor.runtime.options import refuse, unless
 from trader_monitor.runtime.probe import Probe
 from trader_monitor.runtime.registry import check
 
@@ -18,8 +19,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     interval: Duration = Duration(30.0)
 
     def __post_init__(self) -> None:
-        if not self.missed >= 1:
-            raise ValueError("expected missed >= 1")
+        refuse(unless(self.missed >= 1, "missed", "expected at least 1"))
 
 
 @check("heartbeat", Options)

@@ -7,6 +7,7 @@ import re
 from msgspec import Struct
 
 from trader_monitor.runtime.env import Env
+from trader_monitor.runtime.options import refuse, unless, wrong_pattern
 from trader_monitor.runtime.probe import Probe
 from trader_monitor.runtime.processes import matching
 from trader_monitor.runtime.registry import check
@@ -20,12 +21,11 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     most: int | None = None
 
     def __post_init__(self) -> None:
-        try:
-            re.compile(self.match)
-        except re.error as error:
-            raise ValueError(f"match is no regular expression: {error}") from None
-        if self.least < 0 or (self.most is not None and self.most < self.least):
-            raise ValueError("expected 0 <= least <= most")
+        refuse(
+            wrong_pattern("match", self.match),
+            unless(self.least >= 0, "least", "expected at least 0"),
+            unless(self.most is None or self.most >= self.least, "most", "expected at least as many as `least`"),
+        )
 
 
 @check("process", Options)

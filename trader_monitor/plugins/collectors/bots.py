@@ -10,6 +10,7 @@ import psutil
 from msgspec import Struct, field
 
 from trader_monitor.runtime.env import Env
+from trader_monitor.runtime.options import refuse, wrong_pattern
 from trader_monitor.runtime.processes import matching, start_ticks
 from trader_monitor.runtime.readings import Reading, counter, gauge
 from trader_monitor.runtime.registry import collector
@@ -32,10 +33,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     match: str
 
     def __post_init__(self) -> None:
-        try:
-            re.compile(self.match)
-        except re.error as error:
-            raise ValueError(f"match is no regular expression: {error}") from None
+        refuse(wrong_pattern("match", self.match))
 
 
 class _Bot(Struct):
