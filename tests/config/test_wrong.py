@@ -127,7 +127,21 @@ CASES = [
     (
         "what a plugin itself refuses is said at its table",
         HTTP_CHECK + "status = []",
-        ["line 1: checks.api: status must name at least one code"],
+        ["line 4: checks.api.status = []: expected at least one code"],
+    ),
+    (
+        "all that a plugin itself refuses is said, each under its key",
+        HTTP_CHECK + 'status = []\nfrom = "a b"\nheaders = { X = "hunter2 " }',
+        [
+            "line 4: checks.api.status = []: expected at least one code",
+            'line 5: checks.api.from = "a b": expected one word',
+            "line 6: checks.api.headers.X: expected no space at the end",
+        ],
+    ),
+    (
+        "a fault of a plugin's that knows no key is said at its table",
+        '[channels.pager]\ntype = "pager"\nnumber = 5',
+        ["line 1: channels.pager: there is no such number"],
     ),
     (
         "a plugin that does not exist is named with the one that was meant",
@@ -323,6 +337,18 @@ def test_rules_are_refused_with_their_place(text: str, key: str, word: str, regi
     (found,) = errors(f"[rules.mine]\n{text}\n", registry)
     assert f"rules.mine.{key}" in found
     assert word in found
+
+
+def test_every_mistake_in_a_summary_is_said(registry: Registry) -> None:
+    found = errors('[rules.mine]\nexpr = "sum("\nsummary = "{lables.x}: {value:.1} of {labels.y:f}"\n', registry)
+    assert len(found) == 3
+    assert [error.partition(" = ")[0] for error in found] == [
+        "line 2: rules.mine.expr",
+        "line 3: rules.mine.summary",
+        "line 3: rules.mine.summary",
+    ]
+    assert "got {lables.x} (at character 1)" in found[1]
+    assert "a label takes no format (at character 36)" in found[2]
 
 
 def test_a_promql_check_that_does_not_compile_is_refused(registry: Registry) -> None:

@@ -74,8 +74,24 @@ def test_a_place_is_filled(text: str, value: float | None, wanted: str) -> None:
 def test_anything_else_is_refused_with_its_place(text: str, position: int, word: str) -> None:
     with pytest.raises(TemplateError) as caught:
         Template.parse(text)
-    assert caught.value.position == position
-    assert word in caught.value.message
+    (mistake,) = caught.value.mistakes
+    assert mistake.position == position
+    assert word in mistake.message
+
+
+def test_every_mistake_is_named_up_to_ten() -> None:
+    with pytest.raises(TemplateError) as caught:
+        Template.parse("{valu} of {labels.a:x} is {value:5} } and {value} {")
+    assert [(mistake.position, mistake.message.split()[0]) for mistake in caught.value.mistakes] == [
+        (0, "expected"),
+        (19, "a"),
+        (32, "expected"),
+        (36, "a"),
+        (50, "this"),
+    ]
+    with pytest.raises(TemplateError) as caught:
+        Template.parse("} " * 1000)
+    assert len(caught.value.mistakes) == 10
 
 
 @pytest.mark.parametrize(
@@ -104,12 +120,12 @@ def test_a_long_label_is_shortened_and_so_is_the_whole() -> None:
 
 @given(st.text(max_size=60))
 def test_any_text_is_a_template_or_refused(text: str) -> None:
-    position = 0
     try:
         Template.parse(text).render(1.5, {"a": "b"})
     except TemplateError as error:
-        position = error.position
-    assert 0 <= position < max(len(text), 1)
+        positions = [mistake.position for mistake in error.mistakes]
+        assert positions == sorted(set(positions))
+        assert 0 <= positions[0] <= positions[-1] < len(text)
 
 
 @given(

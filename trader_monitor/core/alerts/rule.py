@@ -122,7 +122,8 @@ def compile_rule(rule: Rule) -> CompiledRule:
     try:
         template = Template.parse(rule.summary)
     except TemplateError as error:
-        wrong("summary", error.message, error.position)
+        for mistake in error.mistakes:
+            wrong("summary", mistake.message, mistake.position)
     plans: dict[str, Plan] = {}
     for name, text in (("expr", rule.expr), ("clear", rule.clear)):
         if text is None:

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-__all__ = ["MAX_RENDERED", "Template", "TemplateError", "harmless"]
+__all__ = ["MAX_RENDERED", "Mistake", "Template", "TemplateError", "harmless"]
 
 MAX_RENDERED = 1000
 """Characters of a rendered summary."""
@@ -32,13 +32,25 @@ _WORDS = frozenset({"duration", "bytes"})
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-class TemplateError(ValueError):
-    """The text is no template; `position` is the offending character's index."""
+_MOST_MISTAKES = 10
 
-    def __init__(self, message: str, position: int) -> None:
-        super().__init__(f"{message} (at character {position + 1})")
-        self.message = message
-        self.position = position
+
+class Mistake(NamedTuple):
+    """What is wrong in a text that is no template; `position` is the offending character's index."""
+
+    message: str
+    position: int
+
+    def __str__(self) -> str:
+        return f"{self.message} (at character {self.position + 1})"
+
+
+class TemplateError(ValueError):
+    """The text is no template: its mistakes, the first ten of them."""
+
+    def __init__(self, mistakes: Iterable[Mistake]) -> None:
+        self.mistakes = tuple(mistakes)[:_MOST_MISTAKES]
+        super().__init__("; ".join(map(str, self.mistakes)))
 
 
 class _Place(NamedTuple):
@@ -54,10 +66,11 @@ class Template(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Template:
-        """Raises TemplateError, which names the first mistake and where it is."""
+        """Raises TemplateError, which names the mistakes and where they are."""
         if len(text) > _MAX_TEXT:
-            raise TemplateError(f"expected at most {_MAX_TEXT} characters", _MAX_TEXT)
+            raise TemplateError([Mistake(f"expected at most {_MAX_TEXT} characters", _MAX_TEXT)])
         parts: list[str | _Place] = []
+        mistakes: list[Mistake] = []
         position = 0
         while position < len(text):
             found = re.compile(r"[{}]").search(text, position)
@@ -71,7 +84,12 @@ class Template(NamedTuple):
                 position = end + 2
                 continue
             place, position = _place(text, end)
-            parts.append(place)
+            if isinstance(place, Mistake):
+                mistakes.append(place)
+            else:
+                parts.append(place)
+        if mistakes:
+            raise TemplateError(mistakes)
         return cls(tuple(parts))
 
     def render(self, value: float | None, labels: Mapping[str, str]) -> str:
@@ -92,24 +110,26 @@ def harmless(text: str) -> str:
     return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
-def _place(text: str, start: int) -> tuple[_Place, int]:
+def _place(text: str, start: int) -> tuple[_Place | Mistake, int]:
+    """The place that begins there, or what is wrong with it; and where the text goes on."""
     if text[start] == "}":
-        raise TemplateError("a single }: write }} for a brace", start)
+        return Mistake("a single }: write }} for a brace", start), start + 1
     end = text.find("}", start)
     if end < 0:
-        raise TemplateError("this { is never closed: write {{ for a brace", start)
+        return Mistake("this { is never closed: write {{ for a brace", start), len(text)
     inside = text[start + 1 : end]
+    after = end + 1 + inside.count("{")
     match = _PLACE.fullmatch(inside)
     if match is None:
-        raise TemplateError(f"expected {{value}} or {{labels.NAME}}, got {{{_shortened(inside, 40)}}}", start)
+        expected = f"expected {{value}} or {{labels.NAME}}, got {{{_shortened(inside, 40)}}}"
+        return Mistake(expected, start), after if text[end:after] == "}" * (after - end) else end + 1
     label, spec = match[2], match[3] or ""
     at = start + 1 + inside.find(":")
     if label is not None and match[3] is not None:
-        raise TemplateError("a label takes no format", at)
+        return Mistake("a label takes no format", at), end + 1
     if not (_NUMBER.fullmatch(spec) or spec in _WORDS):
-        raise TemplateError(
-            f"expected a format such as .2f, ,.0f, .1%, duration or bytes, got {_shortened(spec, 40)!r}", at
-        )
+        expected = f"expected a format such as .2f, ,.0f, .1%, duration or bytes, got {_shortened(spec, 40)!r}"
+        return Mistake(expected, at), end + 1
     return _Place(label, spec), end + 1
 
 
