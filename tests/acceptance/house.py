@@ -130,13 +130,13 @@ class Patient:
         self.healed_by: str | None = None
         """The action (by path) that makes it well."""
         self.echo = False
-        """Whether a check is answered with the headers it was sent, as careless servers do."""
+        """Whether a check is answered with the address and headers it was sent, as careless servers do."""
         self.called: list[str] = []
         self.holding: asyncio.Event | None = None
         """While there is one that is not set, actions get no answer."""
 
     async def asked(self, request: web.Request) -> web.Response:
-        text = str(dict(request.headers)) if self.echo else "well" if self.well else "ill"
+        text = said(request) if self.echo else "well" if self.well else "ill"
         return web.Response(status=200 if self.well else 503, text=text)
 
     async def treated(self, request: web.Request) -> web.Response:
@@ -147,8 +147,12 @@ class Patient:
         if name == self.healed_by:
             self.well = True
         if self.echo:
-            return web.Response(status=500, text=str(dict(request.headers)))
+            return web.Response(status=500, text=said(request))
         return web.Response(text="treated")
+
+
+def said(request: web.Request) -> str:
+    return f"{request.url} {request.path_qs} {dict(request.headers)}"
 
 
 @asynccontextmanager

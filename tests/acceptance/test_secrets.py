@@ -19,7 +19,11 @@ SCRAPE = "marker-scrape-5d5d01"
 HEADER = "marker-header-c0ffee"
 SIGN = "marker-sign-1badb0"
 WAY = "marker-way-ab12cd"
-MARKERS = (TOKEN, CHECK, ACTION, SCRAPE, HEADER, SIGN, WAY)
+ASK = "marker-ask-4d0e11"
+HEAL = "marker-heal-7bb29c"
+AWAY = "127.77.31.99"  # where nobody listens: the error names it
+USER = "marker-user-58c2b7"
+MARKERS = (TOKEN, CHECK, ACTION, SCRAPE, HEADER, SIGN, WAY, ASK, HEAL, AWAY, USER)
 
 CONFIG = """
 http.tokens = [{ env = "M_TOKEN" }]
@@ -34,7 +38,7 @@ token = { env = "M_SCRAPE" }
 
 [checks.gateway]
 type = "http"
-url = "PATIENT/ping"
+url = { env = "M_ASK" }
 every = "1s"
 trip_after = 1
 cooldown = "1s"
@@ -42,9 +46,15 @@ contains = "never"
 recover = ["mend"]
 token = { env = "M_CHECK" }
 
+[checks.away]
+type = "http"
+url = { env = "M_AWAY" }
+every = "1s"
+trip_after = 1
+
 [actions.mend]
 type = "http"
-url = "PATIENT/treat/mend"
+url = { env = "M_HEAL" }
 armed = true
 token = { env = "M_ACTION" }
 
@@ -88,6 +98,9 @@ async def test_no_secret_leaves_by_log_page_metrics_answers_or_commands(tmp_path
             "M_CHECK": CHECK,
             "M_ACTION": ACTION,
             "M_SCRAPE": SCRAPE,
+            "M_ASK": f"{gateway.url}/ping?key={ASK}",
+            "M_HEAL": f"{gateway.url}/treat/mend?key={HEAL}#x",
+            "M_AWAY": f"https://me:{USER}@{AWAY}:1/",
             "M_HEADER": HEADER,
             "M_SIGN": SIGN,
             "M_WAY": f"{slack.url}?{WAY}",
@@ -97,6 +110,7 @@ async def test_no_secret_leaves_by_log_page_metrics_answers_or_commands(tmp_path
             house.headers = {"Authorization": f"Bearer {TOKEN}"}
             assert (await house.send(account(1.0)))[0] == 202
             await house.said("recovery exhausted", within=20)
+            assert gateway.called
             await house.said("a notice could not be delivered and stays due")
             house.write(config.replace("< 10", "< nonsense("))
             house.signal(signal.SIGHUP)

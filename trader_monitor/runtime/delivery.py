@@ -84,7 +84,8 @@ def page_url(env: Env) -> str:
 def redacted(text: str, options: msgspec.Struct, longest: int = _MAX_TEXT) -> str:
     """The text with every secret of the options taken out, shortened, and without control characters.
 
-    Of an address its path, its query and their parts are secrets too: receivers quote them in what they answer.
+    Of an address its host, path and query and their parts are secrets too: receivers quote them in what they answer,
+    and errors name the host.
     """
     for secret in sorted({part for whole in _secrets(options) for part in _parts(whole)}, key=len, reverse=True):
         text = text.replace(secret, "[redacted]")
@@ -98,8 +99,8 @@ def _parts(secret: str) -> set[str]:
     if not scheme:
         return {secret} - {""}
     authority, _, way = rest.partition("/")
-    user = authority.rpartition("@")[0]
-    pieces = {way, *way.split("?", 1), *_SEPARATORS.split(way), user, *user.split(":")}
+    user, _, host = authority.rpartition("@")
+    pieces = {way, *way.split("?", 1), *_SEPARATORS.split(way), user, *user.split(":"), host, host.rpartition(":")[0]}
     return {secret, *(piece for piece in pieces if len(piece) >= _SHORTEST_PART)}
 
 
