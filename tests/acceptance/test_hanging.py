@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from tests.acceptance.house import House, daemon, firing, resolved, sink
+from tests.acceptance.house import House, daemon, firing, patient, resolved, sink
 from tests.acceptance.test_incident import hook
 
 GUEST = '''
@@ -37,6 +37,19 @@ def piped(options, env):
     os.close(os.open(options.path, os.O_RDONLY))
     return Probe(True, "the pipe has a writer")
 '''
+SILENT = """
+import socket
+import time
+
+answers = socket.getaddrinfo
+
+def getaddrinfo(host, *more, **options):
+    if str(host).endswith(".silent") and not options.get("flags", 0) & socket.AI_NUMERICHOST:
+        time.sleep(60)
+    return answers(host, *more, **options)
+
+socket.getaddrinfo = getaddrinfo
+"""
 MANY = 45
 """More than the worker threads that a library's default limit would let run at a time."""
 
@@ -107,3 +120,27 @@ cooldown = "1s"
         finally:
             os.close(opened)
         assert threads(house) <= few + 1
+
+
+async def test_a_resolver_that_is_silent_is_no_fault_of_those_who_were_to_be_asked(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(SILENT)
+    eager = 'every = "1s"\ntimeout = "500ms"\ntrip_after = 1\ncooldown = "1s"\nrecover = ["restart"]\n'
+    names = [f"{kind}{n}" for kind in ("tcp", "http") for n in range(4)]
+    async with patient() as gateway:
+        config = f'[actions.restart]\ntype = "http"\nurl = "{gateway.url}/treat/restart"\narmed = true\n'
+        for name in names:
+            asked = f'url = "http://{name}.silent/"' if "http" in name else f'host = "{name}.silent"\nport = 80'
+            config += f'[checks.{name}]\ntype = "{name[:-1]}"\n{asked}\n{eager}'
+        async with daemon(tmp_path, config, env={"PYTHONPATH": str(tmp_path)}) as house:
+            for name in names:
+                await house.until(f'count_over_time(check_duration_seconds{{check="{name}"}}[1m])', lambda n: n >= 3)
+            few = threads(house)
+            told = {check["name"]: check for check in (await house.get("/v1/status"))["checks"]}
+            for name, check in told.items():
+                assert (check["ok"], check["breaker"]) == (None, "closed")
+                assert check["message"].endswith(f"the resolver does not answer for {name}.silent")
+            began = time.monotonic()
+            await house.reload(config + "[rules.other]\nexpr = 'up > 9'\n")
+            assert time.monotonic() - began < 3, "a reload waits for nobody who hangs"
+            assert threads(house) <= few + 2
+            assert gateway.called == []
