@@ -169,7 +169,7 @@ EVENTS: list[tuple[str, str | bytes, str, str]] = [
     ("Nanoseconds.", instead("at", str(time.time_ns())), "$.at", "looks like nanoseconds"),
     ("Microseconds.", instead("at", str(time.time_ns() // 1000)), "$.at", "looks like microseconds"),
     ("Milliseconds.", instead("at", str(time.time_ns() // 1_000_000)), "$.at", "looks like milliseconds"),
-    ("In two hours.", instead("at", str(time.time() + 7200)), "$.at", "120 minutes in the future"),
+    ("In two days.", instead("at", str(time.time() + 2.1 * 86400)), "$.at", "2 days in the future"),
     ("NaN for a time.", instead("at", "NaN"), "$.at", FINITE + "NaN"),
     ("1e308 for a time.", instead("at", "1e308"), "$.at", "in the future"),
     ("No time.", '{"type":"heartbeat","source":"a"}', "$.at", "it is missing"),
