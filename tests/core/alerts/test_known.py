@@ -131,3 +131,17 @@ def test_with_data_everywhere_everything_is_known(expr: str, a: float | None, b:
 )
 def test_a_plain_threshold_needs_no_ticks(expr: str, wanted: bool) -> None:
     assert gauge_threshold(expr) is wanted
+
+
+def test_patterns_are_kept_as_they_are() -> None:
+    text = 'sum(a{x=~`b\\d{900}`, y!~"c\\"|", z="=~"}) > 1'
+    selectors = compile_promql(known(text)).selectors
+    assert selectors == compile_promql(text).selectors
+
+
+def test_what_would_grow_too_large_is_left_as_it_is() -> None:
+    """It errs on the side of an alert that stays."""
+    text = " and ".join(f"(a{n} > 1)" for n in range(9))
+    assert compile_promql(text)
+    assert known(text) == text
+    assert known("a > 1 and b > 1") != "a > 1 and b > 1"

@@ -28,6 +28,8 @@ from typing import Any
 
 import promql_parser as pp
 
+from trader_monitor.core.promql.reading import MAX_OPERATORS, operators, quoted, read
+
 __all__ = ["gauge_threshold", "known"]
 
 _COMPARISONS = {
@@ -51,11 +53,13 @@ class _TooLongError(Exception):
 
 
 def known(text: str) -> str:
-    """The rewritten expression, as PromQL text. `text` must be an expression that the parser accepts."""
+    """The rewritten expression, as PromQL text. Raises PromQLError where `text` is none."""
+    reading = read(text)
     try:
-        return _text(pp.parse(text), rewrite=True)
+        rewritten = reading.written(_text(reading.ast, rewrite=True))
     except _TooLongError:
         return text
+    return rewritten if operators(rewritten) <= MAX_OPERATORS else text
 
 
 def gauge_threshold(text: str) -> bool:
@@ -64,7 +68,7 @@ def gauge_threshold(text: str) -> bool:
     Silence can only take such a result away, which is no data; every other form must be judged again as
     time passes, because a sum, an `unless` or a rate changes when a series falls silent.
     """
-    e = pp.parse(text)
+    e = read(text).ast
     while isinstance(e, pp.ParenExpr):
         e = e.expr
     return (
@@ -103,7 +107,7 @@ def _text(e: Any, *, rewrite: bool) -> str:
         case pp.VectorSelector():
             return f"{_selector(e)}{_moment(e)}"
         case pp.StringLiteral():
-            return _quoted(e.val)
+            return quoted(e.val)
         case _:
             return str(e)
 
@@ -142,14 +146,14 @@ def _always(e: Any) -> str:
     out = "vector(0)"
     for name, value in labels.items():
         if value is not None and name != "__name__":
-            out = f'label_replace({out}, "{name}", {_quoted(value.replace("$", "$$"))}, "", "")'
+            out = f'label_replace({out}, "{name}", {quoted(value.replace("$", "$$"))}, "", "")'
     return out
 
 
 def _selector(e: Any) -> str:
     """Name and matchers. A name that the grammar cannot spell stands in a matcher of its own already."""
     groups = [e.matchers.matchers, *e.matchers.or_matchers]
-    texts = [",".join(f"{m.name}{_op(m)}{_quoted(m.value)}" for m in group) for group in groups if group]
+    texts = [",".join(f"{m.name}{_op(m)}{quoted(m.value)}" for m in group) for group in groups if group]
     return f"{e.name or ''}{{{' or '.join(texts)}}}"
 
 
@@ -168,7 +172,3 @@ def _moment(e: Any) -> str:
 
 def _milliseconds(span: timedelta | None) -> str:
     return f"{span // timedelta(milliseconds=1)}ms" if span else ""
-
-
-def _quoted(value: str) -> str:
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import promql_parser as pp
 
-from trader_monitor.core.matcher import Matcher, MatchOp
+from trader_monitor.core.matcher import Matcher
 from trader_monitor.core.promql import nodes
 from trader_monitor.core.promql.aggregate import (
     REDUCTIONS,
@@ -31,27 +31,19 @@ from trader_monitor.core.promql.operators import (
     SetMatcher,
     VectorMatcher,
 )
+from trader_monitor.core.promql.reading import MAX_DEPTH, SKIPPED, Reading, read
 from trader_monitor.core.promql.selectors import At, RangeSelector, Selector, Subquery
 
 __all__ = ["LOOKBACK_MS", "Node", "Tree", "parse"]
 
 LOOKBACK_MS = 300_000
 _DEFAULT_STEP_MS = 60_000
-_MAX_TEXT = 65_536
-_MAX_MATCHERS = 1_500
-_MAX_OPERATORS = 300  # the parser hands over copies of each subtree: its time grows with the square
-_MAX_DEPTH = 120
 _MAX_SECONDS = 1e11
 
-_TEXT = r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|`[^`]*`"
-_SKIPPED = rf"{_TEXT}|\#[^\n]*"
 _AT = re.compile(
-    rf"(?s:{_SKIPPED})|@\s*([-+\s]*)(?:((?:\d+(?:ms|[smhdwy]))+)|(0[xX][0-9a-fA-F]+)|((?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?))"
+    rf"(?s:{SKIPPED})|@\s*([-+\s]*)(?:((?:\d+(?:ms|[smhdwy]))+)|(0[xX][0-9a-fA-F]+)|((?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?))"
 )
 _SECONDS = re.compile(r"(?:[\[:]|\boffset\b)\s*[-+]?\s*((?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?![\w.])")
-_TOKENS = re.compile(rf"(?s:{_SKIPPED})|[-+*/%^(\[{{@=<>!~]|\b(?:and|or|unless|atan2|offset)\b")
-_BRACES = re.compile(rf"(?s:{_SKIPPED})|(\{{)(?s:{_SKIPPED}|[^\"'`#}}])*")
-_WRITTEN = re.compile(rf"(?s:(?:([=!]~)((?:\s|\#[^\n]*\n)*))?({_TEXT}))|\#[^\n]*")
 
 
 class Tree(NamedTuple):
@@ -66,26 +58,15 @@ class Tree(NamedTuple):
 
 def parse(text: str) -> Tree:
     """Compiles a query. Raises PromQLError."""
-    if len(text) > _MAX_TEXT:
-        raise PromQLError(f"the query is longer than {_MAX_TEXT} characters")
-    if _tokens(text) > _MAX_MATCHERS:
-        raise PromQLError(f"the query has more than {_MAX_MATCHERS} operators and matchers")
-    if _tokens(_BRACES.sub(lambda found: "{" if found[1] else "0", text)) > _MAX_OPERATORS:
-        raise PromQLError(f"the query has more than {_MAX_OPERATORS} operators")
     if any(float(number) > _MAX_SECONDS for number in _SECONDS.findall(text)):
         raise PromQLError("parse error: duration out of range")
     try:
-        plain, patterns = _without_patterns(text)
-        ast = pp.parse(plain)
-    except ValueError as error:
-        raise PromQLError(f"parse error: {error}", _place(text, str(error))) from None
-    except BaseException as error:  # a panic of the parser's is no Exception
-        if type(error).__name__ != "PanicException":
-            raise
-        raise PromQLError("parse error: the parser cannot read this") from None
-    compiler = _Compiler(_moments(text), patterns)
+        reading = read(text)
+    except PromQLError as error:
+        raise PromQLError(error.message, _place(text, error.message)) from None
+    compiler = _Compiler(_moments(text), reading)
     try:
-        root = compiler.compile(ast, 0)
+        root = compiler.compile(reading.ast, 0)
     except PromQLError as error:
         raise PromQLError(error.message, _place(text, error.message)) from None
     return Tree(
@@ -95,39 +76,6 @@ def parse(text: str) -> Tree:
         compiler.time_driven,
         compiler.uses_bounds,
     )
-
-
-def _tokens(text: str) -> int:
-    return sum(1 for token in _TOKENS.finditer(text) if token[0][0] not in "\"'`#")
-
-
-def _without_patterns(text: str) -> tuple[str, list[str]]:
-    """The text with a number for each regular expression, and those: the parser would compile each of them, as
-    another dialect than ours, while nothing else can run. A number followed by `|` matches the empty text, as a
-    `!~` has to for the parser to leave it to us whether the selector selects anything. What stands in backticks is
-    quoted, because the parser would refuse a backslash there."""
-    patterns: list[str] = []
-
-    def numbered(found: re.Match[str]) -> str:
-        operator, space, literal = found.groups()
-        if literal is None or (operator is None and literal[0] != "`"):
-            return found[0]
-        if operator is None:
-            return _quoted(literal[1:-1])
-        patterns.append(literal[1:-1] if literal[0] == "`" else _read(literal))
-        return f'{operator}{space}"{len(patterns) - 1}{"|" if operator == "!~" else ""}"'
-
-    return _WRITTEN.sub(numbered, text), patterns
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
-
-
-def _read(literal: str) -> str:
-    text: Any = pp.parse(literal)
-    value: str = text.val
-    return value
 
 
 def _place(text: str, message: str) -> int | None:
@@ -165,9 +113,9 @@ def _accepts_nothing(matcher: Matcher) -> bool:
 
 
 class _Compiler:
-    def __init__(self, moments: Iterator[int], patterns: list[str]) -> None:
+    def __init__(self, moments: Iterator[int], reading: Reading) -> None:
         self._moments = moments
-        self._patterns = patterns
+        self._reading = reading
         self._reach = 0  # how far the surrounding subqueries reach back
         self.selectors: list[tuple[Matcher, ...]] = []
         self.reaches: list[int] = []
@@ -175,8 +123,8 @@ class _Compiler:
         self.uses_bounds = False
 
     def compile(self, ast: Any, depth: int) -> Node:
-        if depth > _MAX_DEPTH:
-            raise PromQLError(f"the query is nested more than {_MAX_DEPTH} deep")
+        if depth > MAX_DEPTH:
+            raise PromQLError(f"the query is nested more than {MAX_DEPTH} deep")
         kind = type(ast).__name__
         make: Callable[[Any, int], Node] | None = getattr(self, f"_{kind}", None)
         if make is None:
@@ -210,9 +158,7 @@ class _Compiler:
     def _selection(self, ast: Any, reach: int) -> tuple[tuple[Matcher, ...], int, At]:
         if ast.matchers.or_matchers:
             raise PromQLError('"or" between label matchers is not supported')
-        found = [
-            self._matcher(m.name, _MATCH_OPS[str(m.op).rpartition(".")[2]], m.value) for m in ast.matchers.matchers
-        ]
+        found = self._reading.matchers(ast.matchers.matchers)
         if ast.name:
             found.insert(0, Matcher("__name__", "=", ast.name))
         empty = [_accepts_nothing(matcher) for matcher in found]
@@ -225,9 +171,6 @@ class _Compiler:
         self.reaches.append(max(self._reach + reach + offset, 0))
         self.time_driven |= offset > 0
         return matchers, offset, at
-
-    def _matcher(self, name: str, op: MatchOp, value: str) -> Matcher:
-        return Matcher(name, op, self._patterns[int(value.rstrip("|"))] if op in ("=~", "!~") else value)
 
     def _at(self, modifier: Any) -> At:
         if modifier is None:
@@ -324,7 +267,6 @@ class _Compiler:
         return call(name, arguments)
 
 
-_MATCH_OPS: dict[str, MatchOp] = {"Equal": "=", "NotEqual": "!=", "Re": "=~", "NotRe": "!~"}
 _CARDINALITY: dict[str, Cardinality] = {
     "OneToOne": "one-to-one",
     "ManyToOne": "many-to-one",

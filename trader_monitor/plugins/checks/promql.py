@@ -11,6 +11,7 @@ from msgspec import Struct
 from trader_monitor.core.alerts.known import known
 from trader_monitor.core.facts import Labels
 from trader_monitor.core.promql import Plan, compile
+from trader_monitor.core.promql.reading import read
 from trader_monitor.core.series import Source
 from trader_monitor.runtime.env import Env
 from trader_monitor.runtime.probe import Probe
@@ -55,7 +56,7 @@ def _condition(expr: str) -> _Condition:
     """Raises PromQLError where the expression cannot be evaluated."""
     import promql_parser as pp
 
-    root: Any = pp.parse(expr)
+    root: Any = read(expr).ast
     while isinstance(root, pp.ParenExpr):
         root = root.expr
     absent = isinstance(root, pp.Call) and root.func.name in {"absent", "absent_over_time"}
