@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     path = find_config(args.config)
     if path is None:
         raise Failure("there is no config.toml here: say which file with --config FILE", Exit.USAGE)
-    gc.disable()  # importing makes no garbage worth the daemon's first 30 ms; it collects once the start is over
+    gc.disable()  # importing makes no garbage worth the daemon's first 30 ms; it is on again once the start is over
     import_module("trader_monitor.runtime.log")  # before structlog, which imports rich where that is installed
     from trader_monitor.config.errors import ConfigErrors
     from trader_monitor.daemon import run as run_daemon
