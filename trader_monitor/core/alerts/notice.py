@@ -56,8 +56,6 @@ class Notice(Struct, frozen=True, kw_only=True):
     """What was done about it, where the alert is about a check that has a ladder of actions."""
     answer: str = ""
     """What that check was answered last, where the alert is about a check."""
-    answer: str = ""
-    """What that check was answered last, where the alert is about a check."""
     external_url: str = ""
     """Where the daemon's page is, for links back."""
 
