@@ -27,8 +27,8 @@ import msgspec
 from trader_monitor.core.facts import Trade
 from trader_monitor.loops.retain import SNAPSHOT_FACTS
 from trader_monitor.runtime.clock import SystemClock
-from trader_monitor.runtime.journal import open_journal
 from trader_monitor.runtime.meters import Meters
+from trader_monitor.runtime.opening import open_journal
 from trader_monitor.runtime.snapshot import snapshot
 
 SIZE = 500

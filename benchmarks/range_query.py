@@ -26,8 +26,8 @@ from benchmarks.table import Row, render
 from trader_monitor.core.facts import Samples
 from trader_monitor.runtime.clock import SystemClock
 from trader_monitor.runtime.history import History
-from trader_monitor.runtime.journal import open_journal
 from trader_monitor.runtime.meters import Meters
+from trader_monitor.runtime.opening import open_journal
 from trader_monitor.runtime.snapshot import snapshot
 from trader_monitor.web.api import prometheus
 

@@ -38,10 +38,10 @@ from trader_monitor.runtime.clock import SystemClock
 from trader_monitor.runtime.doors import Doors
 from trader_monitor.runtime.env import Env
 from trader_monitor.runtime.history import History
-from trader_monitor.runtime.journal import open_journal
 from trader_monitor.runtime.log import open_log
 from trader_monitor.runtime.memory import settle, single_arena
 from trader_monitor.runtime.meters import Meters
+from trader_monitor.runtime.opening import open_journal
 from trader_monitor.runtime.progress import Progress
 from trader_monitor.runtime.registry import Registry
 from trader_monitor.runtime.signals import Signals, leave

@@ -19,8 +19,8 @@ from trader_monitor.core.alerts.rule import Rule
 from trader_monitor.core.facts import Samples
 from trader_monitor.runtime.clock import Clock, SystemClock
 from trader_monitor.runtime.env import Env
-from trader_monitor.runtime.journal import open_journal
 from trader_monitor.runtime.meters import Meters
+from trader_monitor.runtime.opening import open_journal
 from trader_monitor.runtime.outgoing import open_session
 from trader_monitor.runtime.progress import Progress
 from trader_monitor.runtime.registry import Plugin

@@ -18,8 +18,9 @@ from trader_monitor.loops import retain as retain_module
 from trader_monitor.loops.retain import expire, forget_silent, house_keeping, merge_all, retain
 from trader_monitor.runtime.clock import ManualClock
 from trader_monitor.runtime.history import History
-from trader_monitor.runtime.journal import Journal, open_journal
+from trader_monitor.runtime.journal import Journal
 from trader_monitor.runtime.meters import Meters
+from trader_monitor.runtime.opening import open_journal
 from trader_monitor.runtime.progress import Progress
 from trader_monitor.runtime.snapshot import snapshot
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from trader_monitor.runtime.clock import SystemClock
-from trader_monitor.runtime.journal import Journal, open_journal
+from trader_monitor.runtime.journal import Journal
 from trader_monitor.runtime.meters import Meters
+from trader_monitor.runtime.opening import open_journal
 
 from .writer import trades
 

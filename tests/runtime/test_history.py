@@ -21,12 +21,13 @@ from trader_monitor.core.facts import Samples
 from trader_monitor.core.matcher import Matcher
 from trader_monitor.core.series import NEVER, SeriesStore
 from trader_monitor.loops.retain import merge_all
-from trader_monitor.runtime import journal as journal_module
+from trader_monitor.runtime import opening
 from trader_monitor.runtime import replay as replay_module
 from trader_monitor.runtime.clock import ManualClock
 from trader_monitor.runtime.history import DISK, History
-from trader_monitor.runtime.journal import Journal, open_journal
+from trader_monitor.runtime.journal import Journal
 from trader_monitor.runtime.meters import Meters
+from trader_monitor.runtime.opening import open_journal
 from trader_monitor.runtime.snapshot import snapshot
 from trader_monitor.runtime.tiers import DAY_MS, MINUTE, QUARTER, Fresh, flushed, insert
 
@@ -45,7 +46,7 @@ def named(name: str, *more: Matcher) -> tuple[Matcher, ...]:
 @pytest.fixture(autouse=True)
 def small_heads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Heads of eight samples, so that the disk matters soon."""
-    for module in (journal_module, replay_module):
+    for module in (opening, replay_module):
         monkeypatch.setattr(module, "SeriesStore", partial(SeriesStore, head=8))
 
 

@@ -30,9 +30,12 @@ from trader_monitor.core.facts import (
 from trader_monitor.core.series import Touched
 from trader_monitor.core.snapshot import Snapshot
 from trader_monitor.runtime import journal as journal_module
+from trader_monitor.runtime import opening
 from trader_monitor.runtime.clock import ManualClock
-from trader_monitor.runtime.journal import Journal, Recorded, StoreUnavailable, Unjudged, open_journal
+from trader_monitor.runtime.folding import SLICE
+from trader_monitor.runtime.journal import Journal, Recorded, StoreUnavailable, Unjudged
 from trader_monitor.runtime.meters import Meters
+from trader_monitor.runtime.opening import open_journal
 from trader_monitor.runtime.replay import batches
 from trader_monitor.runtime.rows import labels_by_id
 from trader_monitor.runtime.snapshot import snapshot
@@ -303,7 +306,7 @@ async def test_the_journal_remembers_which_samples_are_about_the_daemon_itself(l
 
 async def test_another_boot_rebases_what_was_written_in_the_last(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
     await life.journal.record([alert()])
-    monkeypatch.setattr(journal_module, "_boot_id", lambda: "another boot")
+    monkeypatch.setattr(opening, "_boot_id", lambda: "another boot")
     await life.clock.advance(50.0)
     journal = await life.again()
     assert journal.board.alerts["f"].mono == life.clock.now().mono
@@ -475,3 +478,53 @@ async def test_what_is_owed_is_bounded_and_samples_go_first(life: Life, wait_unt
     await wait_until(lambda: life.journal.sound)
     journal = await life.again()
     assert journal.board.alerts["f"].state == "firing"
+
+
+async def begun(life: Life, count: int = 5 * SLICE) -> tuple[list[Trade], asyncio.Task[Recorded]]:
+    """A large batch of which the board has a part."""
+    many = batch(0, count)
+    large = asyncio.create_task(life.journal.record(many))
+    while not life.journal.board.counts:
+        await asyncio.sleep(0)
+    assert life.journal.board.counts["trade"] < count, "others have their turn"
+    return many, large
+
+
+async def test_a_large_batch_is_folded_in_slices_and_nothing_in_between(life: Life) -> None:
+    """What comes meanwhile is folded behind it, and replay comes to the same."""
+    many, large = await begun(life)
+    taken = asyncio.create_task(snapshot(life.journal))
+    small = asyncio.create_task(life.journal.record([trade("small")]))
+    own = asyncio.create_task(life.journal.record([samples(2.0)]))
+    ticked = asyncio.create_task(life.journal.tick())
+    assert await large == Recorded(5 * SLICE)
+    await asyncio.gather(small, own, ticked)
+    assert life.heard[: len(many) + 1] == [*many, trade("small")]
+    assert [type(fact) for fact in life.heard[len(many) + 1 :]] == [Samples, AlertChanged, AlertChanged]
+    assert await taken
+    before = life.journal.board.dump()
+    life.journal.since_snapshot = 0  # so that the end takes no further one
+    journal = await life.again()
+    assert journal.board.dump() == before
+    assert journal.seq == 5 * SLICE + 4
+
+
+async def test_a_large_batch_is_recorded_even_if_its_sender_goes_away(life: Life) -> None:
+    many, large = await begun(life)
+    large.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await large
+    assert await life.journal.record(many) == Recorded(0, len(many))
+    assert life.heard == many
+
+
+async def test_a_large_batch_that_a_failure_cuts_short_is_refused_and_forgotten(life: Life, wait_until: Until) -> None:
+    many, large = await begun(life)
+    life.journal.fail(OSError("the disk"))
+    with pytest.raises(StoreUnavailable):
+        await large
+    await wait_until(lambda: life.journal.sound)
+    assert life.journal.board.counts == {}
+    assert await life.journal.record(many) == Recorded(len(many))
+    journal = await life.again()
+    assert journal.board.counts == {"trade": len(many)}

@@ -16,8 +16,9 @@ from trader_monitor.core.facts import AlertChanged, Breaker, ChannelTried, Sampl
 from trader_monitor.core.matcher import Matcher
 from trader_monitor.runtime.clock import ManualClock
 from trader_monitor.runtime.history import DISK, History
-from trader_monitor.runtime.journal import Journal, StoreUnavailable, open_journal
+from trader_monitor.runtime.journal import Journal, StoreUnavailable
 from trader_monitor.runtime.meters import Meters
+from trader_monitor.runtime.opening import open_journal
 from trader_monitor.runtime.snapshot import snapshot
 from trader_monitor.runtime.store import SchemaNewer, Store, StoreBroken, StoreLocked
 

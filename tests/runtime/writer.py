@@ -13,8 +13,9 @@ from pathlib import Path
 
 from trader_monitor.core.facts import Fact, Samples, Trade
 from trader_monitor.runtime.clock import SystemClock
-from trader_monitor.runtime.journal import StoreUnavailable, open_journal
+from trader_monitor.runtime.journal import StoreUnavailable
 from trader_monitor.runtime.meters import Meters
+from trader_monitor.runtime.opening import open_journal
 from trader_monitor.runtime.snapshot import snapshot
 
 LABELS = tuple((("__name__", "host_load"), ("core", str(core))) for core in range(8))

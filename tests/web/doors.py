@@ -17,8 +17,9 @@ from trader_monitor.config.tables import Config, Http, Ingest, Live, Store
 from trader_monitor.config.values import Listen, Secret
 from trader_monitor.runtime.clock import Clock, SystemClock
 from trader_monitor.runtime.env import Env
-from trader_monitor.runtime.journal import Journal, open_journal
+from trader_monitor.runtime.journal import Journal
 from trader_monitor.runtime.meters import Meters
+from trader_monitor.runtime.opening import open_journal
 from trader_monitor.runtime.progress import Progress
 from trader_monitor.runtime.sockets import bind_tcp, bind_unix, port_of
 from trader_monitor.web.api import events

@@ -21,8 +21,9 @@ from trader_monitor.core.facts import Account, AlertChanged, Breaker, CheckResul
 from trader_monitor.runtime.child import ChildStatus
 from trader_monitor.runtime.clock import SystemClock
 from trader_monitor.runtime.env import Env
-from trader_monitor.runtime.journal import Journal, open_journal
+from trader_monitor.runtime.journal import Journal
 from trader_monitor.runtime.meters import Meters
+from trader_monitor.runtime.opening import open_journal
 from trader_monitor.runtime.progress import Progress
 from trader_monitor.runtime.sockets import bind_tcp, port_of
 from trader_monitor.web.live import live

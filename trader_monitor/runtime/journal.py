@@ -13,28 +13,26 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 import structlog
 
-from trader_monitor.core.board import Board
-from trader_monitor.core.facts import AlertChanged, Event, Fact, Now
-from trader_monitor.core.series import SeriesStore
+from trader_monitor.core.facts import Event, Fact
+from trader_monitor.core.ids import Screening
 from trader_monitor.runtime.clock import Clock
-from trader_monitor.runtime.judging import Judge, Unjudged, judged, traced
+from trader_monitor.runtime.folding import SLICE, Folding, Overtaken
+from trader_monitor.runtime.judging import Judge, Unjudged, traced
 from trader_monitor.runtime.mending import RETRY_LAST, Mender
 from trader_monitor.runtime.meters import Meters
 from trader_monitor.runtime.owed import without_samples
 from trader_monitor.runtime.publication import Publication, Wake
-from trader_monitor.runtime.replay import Replayed, replay_file
-from trader_monitor.runtime.rows import Damaged, Pen, Row, encode, size_of
-from trader_monitor.runtime.salvage import Salvaged, salvage
+from trader_monitor.runtime.replay import Replayed
+from trader_monitor.runtime.rows import Pen, Row, encode, size_of
 from trader_monitor.runtime.snapshot import snapshot
 from trader_monitor.runtime.store import Store, is_corruption
 
-__all__ = ["Journal", "Judge", "Recorded", "StoreUnavailable", "Unjudged", "Wake", "open_journal"]
+__all__ = ["Journal", "Judge", "Recorded", "StoreUnavailable", "Unjudged", "Wake"]
 
 QUEUE_BYTES = 32 << 20
 STALL_SECONDS = 2.0
@@ -101,6 +99,7 @@ class Journal:
         self._stalled = False
         self._mender = Mender(self)
         self._publication = Publication()
+        self.folding = Folding(self)
         meters.set("monitor_store_degraded", 0.0)
 
     # --- recording ----------------------------------------------------------------------------------------
@@ -114,19 +113,10 @@ class Journal:
         if not any(isinstance(fact, Event) for fact in facts):
             await self._record_own(facts)
             return Recorded(len(facts))
-        if self.failing or self._stalled:
-            self.meters.count("monitor_events_refused_total", len(facts), reason="store")
-            raise StoreUnavailable(self.degraded or "the store is failing", RETRY_LAST)
-        if self._ahead_bytes > QUEUE_BYTES:
-            self.meters.count("monitor_events_refused_total", len(facts), reason="queue")
-            raise StoreUnavailable("the journal's queue is full", RETRY_LAST)
-        raws: list[bytes] = list(map(encode, facts))
-        screening = self.board.ids.screen(facts, raws)
-        if len(screening.fresh) < len(facts):
-            facts = [facts[index] for index in screening.fresh]
-            raws = [raws[index] for index in screening.fresh]
-        # A duplicate's first may still be on its way: its acknowledgement waits behind it, with an empty row.
-        batch = self._send(self._fold(facts, raws, self.clock.now()), has_events=True)
+        taking: Awaitable[tuple[Sequence[Fact], Screening, _Batch]] = self._take(facts)
+        if len(facts) > SLICE:  # what is folded has to be written, even if whoever sent it goes away meanwhile
+            taking = asyncio.shield(taking)
+        facts, screening, batch = await taking
         await batch.done
         meters = self.meters
         meters.count("monitor_events_accepted_total", len(facts))
@@ -136,47 +126,65 @@ class Journal:
             meters.count("monitor_events_conflict_total", len(screening.conflicts))
         return Recorded(len(facts), screening.duplicates, screening.conflicts)
 
+    async def _take(self, facts: Sequence[Fact]) -> tuple[Sequence[Fact], Screening, _Batch]:
+        """Those of a batch with events that are new, on the board and on their way to the disk."""
+        async with self.folding.turn:
+            if self.failing or self._stalled:
+                raise self._unavailable(len(facts), self.degraded or "the store is failing")
+            if self._ahead_bytes > QUEUE_BYTES:
+                raise self._unavailable(len(facts), "the journal's queue is full", "queue")
+            raws: list[bytes] = list(map(encode, facts))
+            screening = self.board.ids.screen(facts, raws)
+            if len(screening.fresh) < len(facts):
+                facts = [facts[index] for index in screening.fresh]
+                raws = [raws[index] for index in screening.fresh]
+            now = self.clock.now()
+            if len(facts) <= SLICE:
+                row = self.folding.at_once(facts, raws, now)
+            else:
+                try:
+                    row = await self.folding.in_slices(facts, raws, now)
+                except Overtaken:
+                    raise self._unavailable(len(facts), self.degraded or "the store failed") from None
+            # A duplicate's first may still be on its way: its acknowledgement waits behind it, with an empty row.
+            return facts, screening, self._send(row, has_events=True)
+
+    def _unavailable(self, facts: int, why: str, reason: str = "store") -> StoreUnavailable:
+        self.meters.count("monitor_events_refused_total", facts, reason=reason)
+        return StoreUnavailable(why, RETRY_LAST)
+
     async def tick(self) -> None:
         """Judges the rules that time alone can change, and records the transitions."""
-        verdicts = traced(self.judge.due(self.board, self.clock.now()))
-        if verdicts:
-            await self._record_own(verdicts)
+        async with self.folding.turn:
+            verdicts = traced(self.judge.due(self.board, self.clock.now()))
+            batch = self._put_own(verdicts) if verdicts else None
+        await self._written(batch)
 
     async def _record_own(self, facts: Sequence[Fact]) -> None:
         if not facts:
             return
-        row = self._fold(facts, None, self.clock.now())
-        if self.failing:
-            self._owe(row)
-            self._publish(row.facts)
+        async with self.folding.turn:
+            batch = self._put_own(facts)
+        await self._written(batch)
+
+    def _put_own(self, facts: Sequence[Fact]) -> _Batch | None:
+        """Own facts on the board, and on their way to the disk; published and owed while it fails."""
+        row = self.folding.at_once(facts, None, self.clock.now())
+        if not self.failing:
+            return self._send(row, has_events=False)
+        self._owe(row)
+        self._publish(row.facts)
+        return None
+
+    async def _written(self, batch: _Batch | None) -> None:
+        """Waits until own facts are durable, but not for a commit that hangs."""
+        if batch is None:
             return
-        batch = self._send(row, has_events=False)
         finished, _ = await asyncio.wait({batch.done}, timeout=STALL_SECONDS)
         if not finished and not batch.settled:
             self._stall()
             batch.published = True
-            self._publish(row.facts)
-
-    def _fold(self, facts: Sequence[Fact], raws: Sequence[bytes] | None, now: Now) -> Row:
-        """Facts into the board, and the verdicts that follow from them behind them."""
-        try:
-            self.board.fold_many(facts, now)
-        except Exception as error:
-            self.fail(error)
-            raise
-        steps = [facts, *self._judged(now)]
-        if len(steps) == 1:
-            return Row(facts, raws, now)
-        return Row([fact for step in steps for fact in step], raws, now, tuple(map(len, steps)))
-
-    def _judged(self, now: Now) -> list[list[AlertChanged]]:
-        verdicts: list[list[AlertChanged]] = []
-        try:
-            verdicts.extend(judged(self.judge, self.board, now))
-        except Exception:  # a rule that fails must not cost the facts; `tick` raises it to the supervisor
-            self.meters.count("monitor_judge_failures_total")
-            log.exception("rules could not be judged")
-        return verdicts
+            self._publish(batch.row.facts)
 
     def _send(self, row: Row, *, has_events: bool) -> _Batch:
         size = size_of(row)
@@ -337,63 +345,6 @@ class Journal:
         for close in self.readers:
             close()
         await self.store.close()
-
-
-async def open_journal(
-    path: Path, *, clock: Clock, meters: Meters, judge: Judge | None = None, max_series: int = 50_000
-) -> Journal:
-    """Opens the store and replays it. Raises `StoreLocked` or `SchemaNewer`; any other trouble is survived.
-
-    A corrupt file is put aside, what can be read of it is kept, and `degraded` says so. A disk that fails
-    leaves the journal degraded, with an empty board until it works.
-    """
-    boot = _boot_id()
-    now = clock.now()
-    judge = judge or Unjudged()
-    store = await asyncio.to_thread(Store, path)
-    pen = Pen(boot)
-    store.ended, store.renewed = pen.ended, pen.renewed
-    trouble: Exception | None = store.failure
-    salvaged: Salvaged | None = None
-    replayed = Replayed(Board(SeriesStore(max_series=max_series, windows=judge.windows)), 0, 0)
-    try:
-        if trouble is None and store.quarantined is None:
-            replayed = await asyncio.to_thread(
-                replay_file, path, now, boot, max_series=max_series, windows=judge.windows
-            )
-    except (sqlite3.Error, OSError, Damaged) as error:
-        if is_corruption(error) or isinstance(error, Damaged):
-            await store.renew()
-        else:
-            trouble = error
-    if store.quarantined is not None and trouble is None:
-        salvaged = await salvage(store.quarantined, store)
-        try:
-            replayed = await asyncio.to_thread(
-                replay_file, path, now, boot, max_series=max_series, windows=judge.windows
-            )
-        except (sqlite3.Error, OSError, Damaged) as error:
-            log.error("what was salvaged cannot be replayed", reason=_reason(error))
-    journal = Journal(store, pen, replayed, clock, meters, boot)
-    journal.judge = judge
-    if trouble is not None:
-        journal.fail(trouble)
-    elif salvaged is not None:
-        journal.say(
-            f"the store was damaged and put aside as {store.quarantined}; "
-            f"{salvaged.kept} rows were kept, {salvaged.lost} lost"
-        )
-    if trouble is None and (replayed.rebased or salvaged is not None):
-        journal.since_snapshot = 1 << 40  # what was rebased or salvaged has to be there at the next start
-        try:
-            await snapshot(journal)
-        except (sqlite3.Error, OSError) as error:
-            log.warning("no snapshot at the start: it is tried again", reason=_reason(error))
-    return journal
-
-
-def _boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
 
 
 def _reason(error: Exception) -> str:

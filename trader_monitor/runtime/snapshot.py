@@ -35,14 +35,15 @@ class _Outdated(Exception):
 
 async def snapshot(journal: Journal) -> bool:
     """Writes a snapshot; False where journal and store disagree just now. Raises the disk's errors."""
-    if not journal.sound:
-        return False
-    board, losses, now = journal.board, journal.losses, journal.clock.now()
-    series = board.series
-    seq = journal.seq + journal.ahead
-    metadata = {name: (known.kind, known.help, known.unit) for name, known in series.metadata.items()}
-    body = msgspec.msgpack.encode(Snapshot(board.dump(), board.ids.dump(), metadata))
-    segments, oldest = board.ids.sealed(journal.sealed), board.ids.oldest()
+    async with journal.folding.turn:  # no batch is on the board by half
+        if not journal.sound:
+            return False
+        board, losses, now = journal.board, journal.losses, journal.clock.now()
+        series = board.series
+        seq = journal.seq + journal.ahead
+        metadata = {name: (known.kind, known.help, known.unit) for name, known in series.metadata.items()}
+        body = msgspec.msgpack.encode(Snapshot(board.dump(), board.ids.dump(), metadata))
+        segments, oldest = board.ids.sealed(journal.sealed), board.ids.oldest()
     gathered = await _gather(series)
     body = await asyncio.to_thread(zlib.compress, body, 1)
     keys = await journal.store.write(lambda db: journal.pen.catalog.ids(db, [each[1] for each in gathered]))
