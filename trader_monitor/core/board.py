@@ -6,7 +6,8 @@ batches, so that the board comes out the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable, Iterator, Set
+from itertools import islice
 from typing import Any
 
 from trader_monitor.core.bots import Bots
@@ -34,7 +35,7 @@ from trader_monitor.core.models.counts import Models
 from trader_monitor.core.own import OwnFacts
 from trader_monitor.core.series import SeriesStore
 from trader_monitor.core.snapshot import Snapshot
-from trader_monitor.core.tally import Tally
+from trader_monitor.core.tally import PAUSE_AFTER, Tally
 from trader_monitor.core.trading import Trading
 from trader_monitor.core.trading.accounts import Accounts
 from trader_monitor.core.trading.agents import Agents
@@ -108,24 +109,33 @@ class Board:
         In replay `now` is the time when the batch came. What a bot whose clock is ahead reports of the future is
         put at the present: it has happened, and it must not hide what others report until then.
         """
+        for _ in self.folding(facts, now):
+            pass
+
+    def folding(self, facts: Iterable[Fact], now: Now) -> Iterator[None]:
+        """The same step with pauses, some milliseconds apart. Until its end the board is no state to be kept."""
         folds = self._folds
         seen: dict[type, int] = {}
         now_ms = int(now.wall * 1000.0 + 0.5)
         t_ms = 0
-        for fact in facts:
-            kind = type(fact)
-            t_ms = int(fact.at * 1000.0 + 0.5)
-            if t_ms > now_ms and kind in _EVENTS:
-                t_ms = now_ms
-            folds[kind](fact, t_ms)
-            seen[kind] = seen.get(kind, 0) + 1
+        facts = iter(facts)
+        while some := tuple(islice(facts, PAUSE_AFTER)):
+            for fact in some:
+                kind = type(fact)
+                t_ms = int(fact.at * 1000.0 + 0.5)
+                if t_ms > now_ms and kind in _EVENTS:
+                    t_ms = now_ms
+                folds[kind](fact, t_ms)
+                seen[kind] = seen.get(kind, 0) + 1
+            if len(some) == PAUSE_AFTER:
+                yield
         for kind, number in seen.items():
             if kind in _EVENTS:
                 name = str(kind.__struct_config__.tag)
                 self.counts[name] = self.counts.get(name, 0) + number
                 self._events.add((name,), t_ms, number)
         self._own.unpark(now)
-        self._tally.settle()
+        yield from self._tally.settling()
         self._tally.refresh(now_ms)
 
     def rebase(self, now: Now) -> None:

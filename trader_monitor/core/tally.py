@@ -12,14 +12,14 @@ their times never go back, because a counter that did would look like a restart.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import NamedTuple, Protocol, TypeAlias
 
 from trader_monitor.core.facts import Labels
 from trader_monitor.core.series import STALE, SeriesStore
 
-__all__ = ["BOUNDS", "Cell", "Family", "Histogram", "Kept", "Key", "Pending", "Tally", "labels_for"]
+__all__ = ["BOUNDS", "PAUSE_AFTER", "Cell", "Family", "Histogram", "Kept", "Key", "Pending", "Tally", "labels_for"]
 
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the latency buckets, in seconds; +Inf comes after."""
@@ -31,6 +31,8 @@ ASLEEP_AFTER_MS = 30 * 86_400_000
 """A standing value that nothing has changed for so long is no longer refreshed."""
 
 SLICE = 2_000
+PAUSE_AFTER = 250
+"""Facts or changes between two pauses: 2 ms where each opens a series."""
 """The most cells that one step refreshes, so that no step takes long."""
 
 _MAX_NUDGE_MS = 1_000
@@ -322,10 +324,17 @@ class Tally:
 
     def settle(self) -> None:
         """Writes what changed in this step, and what that changes."""
+        for _ in self.settling():
+            pass
+
+    def settling(self) -> Iterator[None]:
+        """The same with pauses."""
         while self.pending:
             pending, self.pending = self.pending, []
-            for thing in pending:
+            for number, thing in enumerate(pending, 1):
                 thing.settle()
+                if number % PAUSE_AFTER == 0:
+                    yield
 
     def refresh(self, now_ms: int) -> None:
         """Writes standing values again that have not changed for a while; a slice of them at a time."""

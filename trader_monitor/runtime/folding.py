@@ -1,13 +1,14 @@
 """Folding: facts onto the board, and behind them the verdicts of the rules that they touch.
 
-One batch at a time, so that replay folds them in the same order; a large one in slices, between which whoever does
-not change the board has their turn. Each slice is a step of its own, in replay too.
+One batch at a time, so that replay folds them in the same order; a large one with pauses, in which whoever does not
+change the board has their turn.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import structlog
@@ -19,16 +20,16 @@ from trader_monitor.runtime.rows import Row
 if TYPE_CHECKING:
     from trader_monitor.runtime.journal import Journal
 
-__all__ = ["SLICE", "Folding", "Overtaken"]
+__all__ = ["LARGE", "Folding", "Overtaken"]
 
-SLICE = 2_000
-"""Facts that are folded in one go: some 10 ms where each opens a series."""
+LARGE = 500
+"""Facts beyond which a batch is folded with pauses."""
 
 log = structlog.get_logger(__name__)
 
 
 class Overtaken(Exception):
-    """The store failed between two slices: the board that they were folded into is no more."""
+    """The store failed during a pause: the board that was folded into is no more."""
 
 
 class Folding:
@@ -40,34 +41,36 @@ class Folding:
 
     def at_once(self, facts: Sequence[Fact], raws: Sequence[bytes] | None, now: Now) -> Row:
         """Folds all of them."""
-        self._fold(facts, now)
-        return self._row([facts], raws, now)
+        with self._failing():
+            self._journal.board.fold_many(facts, now)
+        return self._row(facts, raws, now)
 
-    async def in_slices(self, facts: Sequence[Fact], raws: Sequence[bytes] | None, now: Now) -> Row:
-        """Folds them slice by slice. Raises Overtaken. It must not be cancelled: what is folded has to be written."""
+    async def with_pauses(self, facts: Sequence[Fact], raws: Sequence[bytes] | None, now: Now) -> Row:
+        """Folds them bit by bit. Raises Overtaken. It must not be cancelled: what is folded has to be written."""
         journal = self._journal
         board = journal.board
-        slices = [facts[first : first + SLICE] for first in range(0, len(facts), SLICE)]
-        for number, each in enumerate(slices):
-            if number:
-                await asyncio.sleep(0)
-                if journal.failing or journal.board is not board:
-                    raise Overtaken
-            self._fold(each, now)
-        return self._row(slices, raws, now)
+        folding = board.folding(facts, now)
+        while True:
+            with self._failing():
+                if next(folding, self) is self:
+                    return self._row(facts, raws, now)
+            await asyncio.sleep(0)
+            if journal.failing or journal.board is not board:
+                raise Overtaken
 
-    def _fold(self, facts: Sequence[Fact], now: Now) -> None:
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
         try:
-            self._journal.board.fold_many(facts, now)
+            yield
         except Exception as error:
             self._journal.fail(error)
             raise
 
-    def _row(self, steps: list[Sequence[Fact]], raws: Sequence[bytes] | None, now: Now) -> Row:
+    def _row(self, facts: Sequence[Fact], raws: Sequence[bytes] | None, now: Now) -> Row:
         """What was folded, and behind it the verdicts."""
-        steps.extend(self._judged(now))
+        steps = [facts, *self._judged(now)]
         if len(steps) == 1:
-            return Row(steps[0], raws, now)
+            return Row(facts, raws, now)
         return Row([fact for step in steps for fact in step], raws, now, tuple(map(len, steps)))
 
     def _judged(self, now: Now) -> list[list[AlertChanged]]:

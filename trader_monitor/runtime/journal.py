@@ -21,7 +21,7 @@ import structlog
 from trader_monitor.core.facts import Event, Fact
 from trader_monitor.core.ids import Screening
 from trader_monitor.runtime.clock import Clock
-from trader_monitor.runtime.folding import SLICE, Folding, Overtaken
+from trader_monitor.runtime.folding import LARGE, Folding, Overtaken
 from trader_monitor.runtime.judging import Judge, Unjudged, traced
 from trader_monitor.runtime.mending import RETRY_LAST, Mender
 from trader_monitor.runtime.meters import Meters
@@ -114,7 +114,7 @@ class Journal:
             await self._record_own(facts)
             return Recorded(len(facts))
         taking: Awaitable[tuple[Sequence[Fact], Screening, _Batch]] = self._take(facts)
-        if len(facts) > SLICE:  # what is folded has to be written, even if whoever sent it goes away meanwhile
+        if len(facts) > LARGE:  # what is folded has to be written, even if whoever sent it goes away meanwhile
             taking = asyncio.shield(taking)
         facts, screening, batch = await taking
         await batch.done
@@ -139,11 +139,11 @@ class Journal:
                 facts = [facts[index] for index in screening.fresh]
                 raws = [raws[index] for index in screening.fresh]
             now = self.clock.now()
-            if len(facts) <= SLICE:
+            if len(facts) <= LARGE:
                 row = self.folding.at_once(facts, raws, now)
             else:
                 try:
-                    row = await self.folding.in_slices(facts, raws, now)
+                    row = await self.folding.with_pauses(facts, raws, now)
                 except Overtaken:
                     raise self._unavailable(len(facts), self.degraded or "the store failed") from None
             # A duplicate's first may still be on its way: its acknowledgement waits behind it, with an empty row.
