@@ -193,6 +193,43 @@ async def test_boot_time_and_ntp_state_are_the_kernels() -> None:
     assert clock.SYNCED.kind == "gauge"
 
 
+SANDBOXED = """
+import ctypes, platform, struct, sys
+from pathlib import Path
+from trader_monitor.plugins.collectors import clock
+
+refused = {"x86_64": (159, 305), "aarch64": (171, 266)}[platform.machine()]  # adjtimex, clock_adjtime
+step = struct.Struct("HBBI").pack
+program = (
+    step(0x20, 0, 0, 0)  # the call's number
+    + step(0x15, 1, 0, refused[0])
+    + step(0x15, 0, 1, refused[1])
+    + step(0x06, 0, 0, 0x00050001)  # EPERM
+    + step(0x06, 0, 0, 0x7FFF0000)  # anything else is allowed
+)
+held = ctypes.create_string_buffer(program)
+filter = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(held))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, filter, 0, 0) == 0, ctypes.get_errno()
+clock.TIMESYNC = Path(sys.argv[1])
+print([(reading.name, reading.value) for reading in clock._kernel()])
+"""
+
+
+def test_where_the_kernels_answer_is_forbidden_timesyncd_is_asked(tmp_path: Path) -> None:
+    """Under a real filter of system calls, as the unit has one."""
+
+    def seen(folder: Path) -> str:
+        run = [sys.executable, "-c", SANDBOXED, str(folder)]
+        return subprocess.run(run, check=True, capture_output=True, text=True).stdout.strip()
+
+    assert seen(tmp_path / "none") == "[]", "nobody knows"
+    assert seen(tmp_path) == "[('host_clock_synchronized', 0.0)]"
+    (tmp_path / "synchronized").touch()
+    assert seen(tmp_path) == "[('host_clock_synchronized', 1.0)]"
+
+
 async def test_the_daemon_tells_its_own_figures_and_everything_it_counted() -> None:
     async with house() as env:
         env.meters.count("monitor_things_total", 3, kind="a")
