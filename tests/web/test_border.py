@@ -274,7 +274,9 @@ BYTES = [
     ("A context's key twice.", b"\x91\x88" + PACKED_TRADE + b"\xa7context\x82\xa1a\x01\xa1a\x02", "comes twice"),
     ("Not a map.", b"\x01", "expected an object, got 1"),
     ("An extension.", b"\xd4\x01a", "got something that JSON has not"),
-    ("Nesting that goes on for 262,144 values.", b"\x91" * (1 << 19) + b"\x01", "too much to be passed over"),
+    ("Nesting that goes on for half a MiB.", b"\x91" * (1 << 19) + b"\x01", "at most 64 KiB an event"),
+    ("Nesting that goes on, and ends in nothing.", b"\x91" * (1 << 19), "nested more than 8 deep, and"),
+    ("More values than an event may have.", b"\x81\xa1a\xdc\x9c\x40" + b"\x01" * 40_000, "32,768 keys and values"),
 ]
 
 
@@ -322,7 +324,7 @@ def test_the_border_holds_too_many_before_it_builds_them() -> None:
         numbered_lines(b"{}\n" * (MAX_EVENTS + 1))
     with pytest.raises(TooMany):
         numbered_items(b"[" + b"{}," * (2 * MAX_EVENTS) + b"{}]")
-    for item, times in ((b"{}", 4 * MAX_EVENTS), (b"1", 64 * MAX_EVENTS + 1)):
+    for item, times in ((b"{}", 4 * MAX_EVENTS), (b"1", 16 * MAX_EVENTS + 1)):
         body = b"[" + (item + b",") * times + item + b"]"
         assert numbered_items(body) is None
         with pytest.raises(TooMany):

@@ -115,6 +115,8 @@ async def read_body(request: web.Request, limit: int, allowance: Allowance) -> b
                 allowance.take(len(piece))
                 taken += len(piece)
                 body += piece
+                if chunk:  # little that becomes much: others have their turn
+                    await asyncio.sleep(0)
     except zlib.error as error:
         raise BodyError(400, f"the body is not {encoding}: {error}", "check Content-Encoding") from None
     finally:

@@ -6,9 +6,8 @@ whatever is refused there goes the careful way, which says what is wrong.
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, TypeAlias, Union
 
 import msgspec
@@ -19,7 +18,7 @@ from trader_monitor.core.facts import EVENT_TYPES, Event, Prediction, Sample, Tr
 from trader_monitor.web.cut import TooMany, Torn
 from trader_monitor.web.explain import duplicate_key, event_from, explain, timed
 from trader_monitor.web.fields import Fault, Window, faults, plain, sound
-from trader_monitor.web.packed import Malformed, array_of, map_size, pieces
+from trader_monitor.web.packed import Malformed, array_of, faults_in, map_size, pieces
 
 __all__ = [
     "MAX_EVENT",
@@ -68,8 +67,16 @@ class LineError(Struct, frozen=True):
     error: str
 
 
+def _never() -> bool:
+    return False
+
+
 class Border:
-    """One request's passage. `take` may be called for its pieces in turn."""
+    """One request's passage. `take` may be called for its pieces in turn.
+
+    `enough` ends a turn early: it is asked after each event that took longer than a small one that is right, since
+    what is looked into with care is a hundred times slower.
+    """
 
     def __init__(self, window: Window) -> None:
         self.window = window
@@ -81,20 +88,17 @@ class Border:
         """Events that were refused, listed or not."""
         self._pieces = 0
 
-    def take(self, numbered: Iterable[tuple[int, bytes]], *, careful: float = math.inf) -> bool:
-        """Takes events in JSON; whether there were any. What cannot be read is the last error.
-
-        It ends early once `careful` bytes went the careful way, which is a hundred times slower.
-        """
+    def take(self, numbered: Iterable[tuple[int, bytes]], enough: Callable[[], bool] = _never) -> bool:
+        """Takes events in JSON; whether there were any. What cannot be read is the last error."""
         before = len(self.facts) + self.refused
         try:
-            self._take(numbered, careful)
+            self._take(numbered, enough)
         except Torn as error:
             self._refuse(error.number, [Fault("$", str(error))])
             return False
         return len(self.facts) + self.refused > before
 
-    def _take(self, numbered: Iterable[tuple[int, bytes]], careful: float) -> None:
+    def _take(self, numbered: Iterable[tuple[int, bytes]], enough: Callable[[], bool]) -> None:
         facts, lines, window = self.facts, self.lines, self.window
         decode = _FROM_JSON.decode
         for number, line in numbered:
@@ -108,8 +112,7 @@ class Border:
                 event = None
             if event is None or (line.count(b":") != _keys(event) and _may_repeat(line, event)):
                 self._take_carefully(number, line, event)
-                careful -= len(line)
-                if careful <= 0:
+                if enough():
                     return
                 continue
             is_plain = plain(line)
@@ -117,13 +120,17 @@ class Border:
                 found = faults(event, window, is_plain=is_plain)
                 if found:
                     self._refuse(number, found)
+                    if enough():
+                        return
                     continue
             facts.append(event)
             lines.append(number)
+            if not is_plain and enough():
+                return
 
     def _take_carefully(self, number: int, line: bytes, event: Event | None) -> None:
         """Takes a line that the fast way refused, or whose event may have had a key twice."""
-        result = event or timed(line) or explain(line)
+        result = event or timed(line) or explain(line, self._room())
         if not isinstance(result, list):
             twice = duplicate_key(line) if _may_repeat(line, result) else None
             result = [twice] if twice is not None else faults(result, self.window) or result
@@ -133,22 +140,18 @@ class Border:
         self.facts.append(result)
         self.lines.append(number)
 
-    def take_packed(self, numbered: Iterable[tuple[int, Piece]], *, careful: float = math.inf) -> bool:
-        """The same for events in MessagePack."""
-        before = self._pieces
+    def take_packed(self, numbered: Iterable[tuple[int, Piece | None]], enough: Callable[[], bool] = _never) -> bool:
+        """The same for events in MessagePack; whether there is more. None is a piece whose end is still looked for."""
         try:
-            for number, (piece, found) in numbered:
-                self._pieces = number
-                refused = self.refused
-                self._take_piece(number, piece, found)
-                if self.refused > refused:
-                    careful -= len(piece)
-                    if careful <= 0:
-                        break
+            for number, piece in numbered:
+                if piece is not None:
+                    self._pieces = number
+                    self._take_piece(number, *piece)
+                if enough():
+                    return True
         except Malformed as error:
             self._refuse(self._pieces + 1, [Fault("$", f"expected MessagePack: {error}")])
-            return False
-        return self._pieces > before
+        return False
 
     def _take_piece(self, number: int, piece: bytes, found: list[Fault] | None) -> None:
         result: Event | list[Fault]
@@ -157,7 +160,7 @@ class Border:
         elif found:
             result = found
         else:
-            result = _unpacked(piece, scanned=found is not None)
+            result = _unpacked(piece, self._room(), scanned=found is not None)
         if not isinstance(result, list):
             result = faults(result, self.window) or result
         if isinstance(result, list):
@@ -170,6 +173,10 @@ class Border:
         self.refused += 1
         room = MAX_LISTED - len(self.errors)
         self.errors += [LineError(number, path[:200], error) for path, error in found[:room]]
+
+    def _room(self) -> int:
+        """How many faults of the next event are worth looking for."""
+        return max(1, MAX_LISTED - len(self.errors))
 
 
 def numbered_lines(body: bytes) -> list[tuple[int, bytes]]:
@@ -186,7 +193,7 @@ def numbered_items(body: bytes) -> Iterator[tuple[int, bytes]] | None:
     """One JSON object, or the objects of one array; None for an array that must be cut apart. Raises TooMany."""
     if body.lstrip()[:1] != b"[":
         return iter([(1, body)])
-    if body.count(b",") <= 64 * MAX_EVENTS and body.count(b"{") <= 4 * MAX_EVENTS:
+    if body.count(b",") <= 16 * MAX_EVENTS and body.count(b"{") <= 4 * MAX_EVENTS:
         try:
             items = _ARRAY.decode(body)
         except _REFUSED:
@@ -197,10 +204,11 @@ def numbered_items(body: bytes) -> Iterator[tuple[int, bytes]] | None:
     return None
 
 
-def numbered_pieces(body: bytes) -> Iterator[tuple[int, Piece]]:
+def numbered_pieces(body: bytes) -> Iterator[tuple[int, Piece | None]]:
     """MessagePack's events, found as they are asked for. Raises TooMany, and Malformed.
 
-    Those of an array are cut apart in one go, without a look inside; others are scanned one after the other.
+    Those of an array are cut apart in one go, without a look inside; others are scanned one after the other. Now
+    and then, while a long one's end is looked for, None comes in its place.
     """
     array = array_of(body)
     if array is not None and array.promised > MAX_EVENTS:
@@ -213,10 +221,12 @@ def numbered_pieces(body: bytes) -> Iterator[tuple[int, Piece]]:
         else:
             yield from ((number, (bytes(item), None)) for number, item in enumerate(items, 1))
             return
-    for number, piece in enumerate(pieces(body), 1):
+    number = 1
+    for piece in pieces(body):
         if number > MAX_EVENTS:
             raise TooMany
         yield number, piece
+        number += piece is not None
 
 
 def _keys(event: Event) -> int:
@@ -238,7 +248,7 @@ def _may_repeat(line: bytes, event: Event) -> bool:
     return line.count(b'":') != _keys(event) or _SPACED_COLON.search(line) is not None
 
 
-def _unpacked(piece: bytes, *, scanned: bool) -> Event | list[Fault]:
+def _unpacked(piece: bytes, most: int, *, scanned: bool) -> Event | list[Fault]:
     """One event. Its map says how many entries it has: as many as it has keys, unless one comes twice."""
     try:
         event: Event = _FROM_MSGPACK.decode(piece)
@@ -250,20 +260,20 @@ def _unpacked(piece: bytes, *, scanned: bool) -> Event | list[Fault]:
         event_or_faults = event
     if not scanned:
         try:
-            for _, found in pieces(piece):
-                if found:
-                    return found
+            found = faults_in(piece)
         except Malformed as error:
             return [Fault("$", f"expected MessagePack: {error}")]
-    return _explain_packed(piece) if event_or_faults is None else event_or_faults
+        if found:
+            return found
+    return _explain_packed(piece, most) if event_or_faults is None else event_or_faults
 
 
-def _explain_packed(piece: bytes) -> Event | list[Fault]:
+def _explain_packed(piece: bytes, most: int) -> Event | list[Fault]:
     try:
         value = _ANYTHING.decode(piece)
     except _REFUSED as error:
         return [Fault("$", f"expected MessagePack: {error}")]
-    return event_from(value)
+    return event_from(value, most)
 
 
 def _too_large(line: bytes) -> Fault:

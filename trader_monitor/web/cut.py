@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-__all__ = ["Cut", "TooMany", "Torn"]
+__all__ = ["Cut", "TooMany", "Torn", "brackets"]
 
 _BLOCK = 256 << 10
 _WHITE = b" \t\r\n"
@@ -20,6 +20,16 @@ _SIGN[list(b'",[]{}')] = (_QUOTE, _COMMA, 3, 4, 5, 6)
 _SQUARE = np.array([0, 0, 0, 1, -1, 0, 0], np.int8)
 """How much deeper in square brackets each sign leads; the same below for braces."""
 _BRACE = np.array([0, 0, 0, 0, 0, 1, -1], np.int8)
+
+
+def brackets(text: bytes) -> tuple[int, int]:
+    """How deep brackets are nested, and how many are opened, those within quotes left out."""
+    if b"[" not in text and b"{" not in text:
+        return 0, 0
+    signs = _SIGN[np.frombuffer(text.replace(rb"\\", b"  ").replace(rb"\"", b"  "), np.uint8)]
+    inside = np.bitwise_xor.accumulate(signs == _QUOTE)
+    steps = (_SQUARE + _BRACE)[signs] * ~inside
+    return int(np.cumsum(steps, dtype=np.int64).max()), int(np.count_nonzero(steps > 0))
 
 
 class TooMany(Exception):

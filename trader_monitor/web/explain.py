@@ -10,12 +10,14 @@ import re
 import types
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import islice
 from math import isfinite
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from trader_monitor.core.facts import EVENT_TYPES, Event
+from trader_monitor.web.cut import brackets
 from trader_monitor.web.fields import Fault, shown
 
 __all__ = ["KINDS", "MAX_DEPTH", "duplicate_key", "event_from", "explain", "timed"]
@@ -23,44 +25,53 @@ __all__ = ["KINDS", "MAX_DEPTH", "duplicate_key", "event_from", "explain", "time
 MAX_DEPTH = 8
 KINDS: dict[str, type[Event]] = {str(kind.__struct_config__.tag): kind for kind in EVENT_TYPES}
 _MOMENTS = ("at", "exchange_at", "predicted_at", "resets_at")
-_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+MAX_NESTED = 1000
+"""Objects and arrays of an event whose faults are looked for."""
+MAX_FAULTS = 100
+"""Faults of one event that are told."""
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+"""What may be half of a surrogate pair, as JSON writes it."""
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)")
 _MAX_DIGITS = 400
 
 
-class _Odd(NamedTuple):
+class _Odd(msgspec.Struct, gc=False):
     """A number that JSON writers write and that is none: NaN, 1e999, ten thousand digits."""
 
     text: str
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """An object with all its keys, the ones that come twice too."""
+    """An object in which a key comes twice."""
 
 
-def explain(line: bytes) -> Event | list[Fault]:
-    """The event, or every fault that was found in it (of each field the first)."""
+def explain(line: bytes, most: int = MAX_FAULTS) -> Event | list[Fault]:
+    """The event, or the first faults that were found in it (of each field one)."""
     try:
         text = line.decode()
     except UnicodeDecodeError as error:
         return [Fault("$", f"expected UTF-8, got the byte 0x{line[error.start]:02x} at {error.start + 1}")]
-    if _depth(text) > MAX_DEPTH:
+    deep, nested = brackets(line)
+    if deep > MAX_DEPTH:
         return [Fault("$", f"nested more than {MAX_DEPTH} deep")]
+    if nested > MAX_NESTED:
+        return [Fault("$", f"expected an event, got {nested:,} objects and arrays")]
     try:
-        tree = _parse(text)
+        tree, is_odd = _parse(text)
     except (json.JSONDecodeError, RecursionError) as error:
         if isinstance(error, RecursionError):
             return [Fault("$", f"nested more than {MAX_DEPTH} deep")]
         return [Fault("$", f"expected JSON: {_lowered(error.msg)} at character {error.pos + 1}")]
-    found = list(_odd("$", tree))
-    if found:
-        return found
-    return event_from(_plain(tree))
+    found = list(islice(_odd("$", tree), most)) if is_odd else []
+    return found or event_from(tree, most)
 
 
 def timed(line: bytes) -> Event | None:
     """The event, where nothing but times as text kept it from the fast way."""
+    if line.count(b"[") + line.count(b"{") > MAX_NESTED:
+        return None
     try:
         value = msgspec.json.decode(line)
         if not isinstance(value, dict) or not any(isinstance(value.get(name), str) for name in _MOMENTS):
@@ -74,7 +85,7 @@ def timed(line: bytes) -> Event | None:
     return event
 
 
-def event_from(value: object) -> Event | list[Fault]:
+def event_from(value: object, most: int = MAX_FAULTS) -> Event | list[Fault]:
     """An event from plain values that hold no odd number; times may be text."""
     if not isinstance(value, dict):
         return [Fault("$", f"expected an object, got {_named(value)}")]
@@ -95,6 +106,8 @@ def event_from(value: object) -> Event | list[Fault]:
             fields[name] = moment or 0.0
     wanted = _fields(kind)
     for name in fields:
+        if len(found) >= most:
+            return found
         if name not in wanted and name != "type":
             hint = _closest(name, wanted)
             found.append(Fault(f"$.{shown(name)[1:-1]}", f"unknown field of {value['type']}{hint}"))
@@ -116,40 +129,46 @@ def event_from(value: object) -> Event | list[Fault]:
 
 def duplicate_key(line: bytes) -> Fault | None:
     """The first key that comes twice in one object of an event that is otherwise right."""
-    return next(_odd("$", _parse(line.decode())), None)
+    tree, is_odd = _parse(line.decode())
+    return next(_odd("$", tree), None) if is_odd else None
 
 
-def _parse(text: str) -> Any:
-    """Raises JSONDecodeError, and RecursionError for what is nested too deeply."""
-    return json.loads(
+def _parse(text: str) -> tuple[Any, bool]:
+    """What the text says, and whether there may be anything odd in it.
+
+    Raises JSONDecodeError, and RecursionError for what is nested too deeply.
+    """
+    is_odd = _HALF.search(text) is not None
+
+    def odd(number: str) -> _Odd:
+        nonlocal is_odd
+        is_odd = True
+        return _Odd(number)
+
+    def collected(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _Pairs:
+        nonlocal is_odd
+        built = dict(pairs)
+        if len(built) == len(pairs):
+            return built
+        is_odd = True
+        return _Pairs(pairs)
+
+    tree = json.loads(
         text,
-        object_pairs_hook=_Pairs,
-        parse_constant=_Odd,
-        parse_float=lambda number: float(number) if isfinite(float(number)) else _Odd(number),
-        parse_int=lambda number: int(number) if len(number) <= _MAX_DIGITS else _Odd(number),
+        object_pairs_hook=collected,
+        parse_constant=odd,
+        parse_float=lambda number: float(number) if isfinite(float(number)) else odd(number),
+        parse_int=lambda number: int(number) if len(number) <= _MAX_DIGITS else odd(number),
     )
-
-
-def _depth(text: str) -> int:
-    """How deep brackets are nested, without building anything."""
-    if text.count("[") + text.count("{") <= MAX_DEPTH:
-        return 0
-    depth = deepest = 0
-    for match in _BRACKETS.finditer(text):
-        if match[0] in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif match[0] in "]}":
-            depth -= 1
-    return deepest
+    return tree, is_odd
 
 
 def _odd(path: str, value: Any) -> Iterator[Fault]:
     """Faults that JSON has and plain values have not: odd numbers, keys twice, halves of surrogate pairs."""
     match value:
-        case _Pairs():
+        case _Pairs() | dict():
             seen: set[str] = set()
-            for key, inner in value:
+            for key, inner in value.items() if isinstance(value, dict) else value:
                 where = f"{path}.{shown(key)[1:-1]}"
                 if _SURROGATE.search(key):
                     yield Fault(path, f"half of a surrogate pair in the key {shown(key)}")
@@ -168,16 +187,6 @@ def _odd(path: str, value: Any) -> Iterator[Fault]:
 
 def shown_number(text: str) -> str:
     return text if len(text) <= 40 else f"a number of {len(text):,} characters"
-
-
-def _plain(value: Any) -> Any:
-    match value:
-        case _Pairs():
-            return {key: _plain(inner) for key, inner in value}
-        case list():
-            return [_plain(inner) for inner in value]
-        case _:
-            return value
 
 
 def _moment(text: str) -> float | None:
@@ -216,8 +225,10 @@ def _mismatch(path: str, value: Any, hint: Any, *, optional: bool) -> list[Fault
         for option in options:
             if get_origin(option) is dict:
                 inner = get_args(option)[1]
-                nested = (_mismatch(f"{path}.{key}", item, inner, optional=False) for key, item in value.items())
-                return [fault for faults in nested for fault in faults]
+                fitting = _options(inner)
+                bad = ((key, item) for key, item in value.items() if not any(_fits(item, each) for each in fitting))
+                nested = (_mismatch(f"{path}.{key}", item, inner, optional=False) for key, item in bad)
+                return [fault for faults in islice(nested, MAX_FAULTS) for fault in faults]
     if any(_fits(value, option) for option in options):
         return []
     names = next((get_args(option) for option in options if get_origin(option) is Literal), ())

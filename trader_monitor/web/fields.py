@@ -233,9 +233,9 @@ def shown(value: object) -> str:
 
 
 def _context(context: dict[str, facts.Scalar]) -> list[Fault]:
-    found = []
+    found: list[Fault] = []
     if len(context) > MAX_CONTEXT:
-        found.append(Fault("$.context", f"expected at most {MAX_CONTEXT} entries, got {len(context):,}"))
+        return [Fault("$.context", f"expected at most {MAX_CONTEXT} entries, got {len(context):,}")]
     for key, value in context.items():
         if isinstance(value, float) and not isfinite(value):
             found.append(Fault(f"$.context.{key}", f"expected a finite number, got {shown(value)}"))

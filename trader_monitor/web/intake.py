@@ -6,6 +6,7 @@ The HTTP route and the Unix socket share it.
 from __future__ import annotations
 
 import asyncio
+import time
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from trader_monitor.web.cut import Cut
 from trader_monitor.web.fields import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from trader_monitor.runtime.env import Env
 
@@ -35,8 +36,8 @@ __all__ = ["Answer", "border_of", "take_body", "take_lines"]
 SLICE = 200
 """Events that are checked before others get their turn."""
 
-CAREFUL = 64 << 10
-"""Bytes of bad events that are looked into before others get their turn: some 10 ms."""
+TURN = 0.005
+"""Seconds that events which take long may take before others get their turn."""
 
 
 class Answer(Struct, frozen=True):
@@ -66,7 +67,7 @@ async def take_body(env: Env, body: bytes, form: Format) -> Answer:
     match form:
         case "msgpack":
             pieces = numbered_pieces(body)
-            while border.take_packed(islice(pieces, SLICE), careful=CAREFUL):
+            while border.take_packed(pieces, _turn()):
                 await _others()
         case "json":
             await _take_slices(border, await _items(body))
@@ -78,8 +79,14 @@ async def take_body(env: Env, body: bytes, form: Format) -> Answer:
 async def take_lines(env: Env, lines: Iterable[tuple[int, bytes]]) -> Answer:
     """Takes numbered lines of JSON. Raises StoreUnavailable; then none of them was accepted."""
     border = border_of(env)
-    border.take(lines)
+    await _take_slices(border, iter(lines))
     return await _recorded(env, border)
+
+
+def _turn() -> Callable[[], bool]:
+    """Says when a turn that begins now has been long enough."""
+    end = time.perf_counter() + TURN
+    return lambda: time.perf_counter() >= end
 
 
 async def _others() -> None:
@@ -98,7 +105,7 @@ async def _items(body: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 async def _take_slices(border: Border, numbered: Iterator[tuple[int, bytes]]) -> None:
-    while border.take(islice(numbered, SLICE), careful=CAREFUL):
+    while border.take(islice(numbered, SLICE), _turn()):
         await _others()
 
 
