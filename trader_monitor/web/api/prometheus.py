@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import wraps
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -45,7 +45,9 @@ MAX_RUNNING = 2
 MAX_WAITING = 32
 TIMEOUT = 30.0
 MAX_CELLS = 5_000_000
-Answer: TypeAlias = tuple[bytes, list[str]]
+WHOLE = 256 << 10
+"""Bytes of an answer that is sent in one piece."""
+Answer: TypeAlias = tuple[shape.Pieces, list[str]]
 
 
 class _Expired(Exception):
@@ -59,7 +61,7 @@ def routes(env: Env) -> list[web.RouteDef]:
         text, t_ms = required(given, "query"), moment(given, "time", _now(env))
         most = limit(given)
 
-        def work(source: Source, checkpoint: Callable[[], None]) -> tuple[bytes, bool]:
+        def work(source: Source, checkpoint: Callable[[], None]) -> tuple[shape.Pieces, bool]:
             plan = _compiled(text)
             return shape.instant(plan.instant(source, t_ms, max_cells=MAX_CELLS, checkpoint=checkpoint), most)
 
@@ -82,7 +84,7 @@ def routes(env: Env) -> list[web.RouteDef]:
         times = np.arange(start, end + 1, step, dtype=np.int64)
         most = limit(given)
 
-        def work(source: Source, checkpoint: Callable[[], None]) -> tuple[bytes, bool]:
+        def work(source: Source, checkpoint: Callable[[], None]) -> tuple[shape.Pieces, bool]:
             plan = _compiled(text)
             if plan.kind in ("matrix", "string"):
                 raise bad("query", f"invalid expression type {_KINDS[plan.kind]!r} for range query")
@@ -93,17 +95,28 @@ def routes(env: Env) -> list[web.RouteDef]:
         return _with_warning(await queries.run(given, work))
 
     async def series(request: web.Request, given: Parameters) -> Answer:
-        found = await queries.run(given, lambda source, _: sorted(_known(source, given, needed=True)))
-        return _cut([dict(labels) for labels in found], given)
+        def work(source: Source, checkpoint: Callable[[], None]) -> Answer:
+            return _cut([dict(labels) for labels in sorted(_known(source, given, needed=True))], given)
+
+        answer: Answer = await queries.run(given, work)
+        return answer
 
     async def labels(request: web.Request, given: Parameters) -> Answer:
-        found = await queries.run(given, lambda source, _: _known(source, given))
-        return _cut(sorted({name for labels in found for name, _ in labels}), given)
+        def work(source: Source, checkpoint: Callable[[], None]) -> Answer:
+            return _cut(sorted({name for labels in _known(source, given) for name, _ in labels}), given)
+
+        answer: Answer = await queries.run(given, work)
+        return answer
 
     async def label_values(request: web.Request, given: Parameters) -> Answer:
         name = request.match_info["name"]
-        found = await queries.run(given, lambda source, _: _known(source, given))
-        return _cut(sorted({value for labels in found for key, value in labels if key == name}), given)
+
+        def work(source: Source, checkpoint: Callable[[], None]) -> Answer:
+            found = _known(source, given)
+            return _cut(sorted({value for labels in found for key, value in labels if key == name}), given)
+
+        answer: Answer = await queries.run(given, work)
+        return answer
 
     async def metadata(request: web.Request, given: Parameters) -> Answer:
         metric = one(given, "metric")
@@ -191,15 +204,23 @@ def _served(
         try:
             data, warnings = await answer(request, await parameters(request))
         except Refused as refused:
-            return _response(shape.failure(refused.kind, str(refused)), refused.status)
+            return _response([shape.failure(refused.kind, str(refused))], refused.status)
         return _response(shape.success(data, warnings))
 
     return serve
 
 
-def _response(body: bytes, status: int = 200) -> web.Response:
+def _response(pieces: shape.Pieces, status: int = 200) -> web.Response:
     headers = {"Cache-Control": "no-store"}
+    body = b"".join(pieces) if sum(map(len, pieces)) <= WHOLE else _one_by_one(pieces)
     return web.Response(body=body, status=status, content_type="application/json", headers=headers)
+
+
+async def _one_by_one(pieces: shape.Pieces) -> AsyncIterator[bytes]:
+    """As the receiver takes them: what it does not take yet is not copied."""
+    pieces.reverse()
+    while pieces:
+        yield pieces.pop()
 
 
 def _compiled(text: str) -> Any:
@@ -209,7 +230,7 @@ def _compiled(text: str) -> Any:
         raise bad("query", error.message) from None
 
 
-def _with_warning(answer: tuple[bytes, bool]) -> Answer:
+def _with_warning(answer: tuple[shape.Pieces, bool]) -> Answer:
     data, cut = answer
     return data, ["results truncated due to limit"] if cut else []
 
@@ -217,12 +238,12 @@ def _with_warning(answer: tuple[bytes, bool]) -> Answer:
 def _cut(rows: list[Any], given: Parameters) -> Answer:
     most = limit(given)
     if 0 < most < len(rows):
-        return _json(rows[:most]), ["results truncated due to limit"]
-    return _json(rows), []
+        return shape.rows(rows[:most]), ["results truncated due to limit"]
+    return shape.rows(rows), []
 
 
-def _json(value: Any) -> bytes:
-    return msgspec.json.encode(value)
+def _json(value: Any) -> shape.Pieces:
+    return [msgspec.json.encode(value)]
 
 
 def _now(env: Env) -> int:
