@@ -116,7 +116,7 @@ class SeriesStore:
         sid = self._ids.get(labels)
         if sid is not None:
             return sid
-        clean = tuple(sorted((name, value) for name, value in labels if value))
+        clean = _clean(labels)
         sid = self._ids.get(clean)
         if sid is not None:
             return sid
@@ -144,6 +144,10 @@ class SeriesStore:
     def find(self, labels: Labels) -> int:
         """The id of the label set, -1 where there is none."""
         return self._ids.get(labels, -1)
+
+    def holds(self, labels: Labels) -> bool:
+        """Whether there is a series of these labels, in whatever order and with empty ones among them."""
+        return labels in self._ids or _clean(labels) in self._ids
 
     def labels_of(self, sid: int) -> Labels:
         """The label set; empty for a series that was forgotten."""
@@ -379,6 +383,10 @@ class SeriesStore:
     def label_values(self, name: str) -> list[str]:
         """Every value of one label, sorted."""
         return sorted({value for labels in tuple(self._ids) for key, value in labels if key == name})
+
+
+def _clean(labels: Labels) -> Labels:
+    return tuple(sorted((name, value) for name, value in labels if value))
 
 
 def _name(labels: Labels) -> str:

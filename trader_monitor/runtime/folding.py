@@ -9,15 +9,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import compress
 from typing import TYPE_CHECKING
 
 import structlog
+from msgspec.structs import replace
 
-from trader_monitor.core.facts import AlertChanged, Fact, Now
+from trader_monitor.core.facts import AlertChanged, Fact, Now, Samples
 from trader_monitor.runtime.judging import judged
 from trader_monitor.runtime.rows import Row
 
 if TYPE_CHECKING:
+    from trader_monitor.core.series import SeriesStore
     from trader_monitor.runtime.journal import Journal
 
 __all__ = ["LARGE", "Folding", "Overtaken"]
@@ -67,10 +70,15 @@ class Folding:
             raise
 
     def _row(self, facts: Sequence[Fact], raws: Sequence[bytes] | None, now: Now) -> Row:
-        """What was folded, and behind it the verdicts."""
-        steps = [facts, *self._judged(now)]
+        """What was folded, and behind it the verdicts.
+
+        A series that was refused is not in it: the store would keep its labels, and there is no end of those.
+        """
+        series = self._journal.board.series
+        kept: list[Fact] = [within(series, fact) if isinstance(fact, Samples) else fact for fact in facts]
+        steps: list[Sequence[Fact]] = [kept, *self._judged(now)]
         if len(steps) == 1:
-            return Row(facts, raws, now)
+            return Row(kept, raws, now)
         return Row([fact for step in steps for fact in step], raws, now, tuple(map(len, steps)))
 
     def _judged(self, now: Now) -> list[list[AlertChanged]]:
@@ -82,3 +90,16 @@ class Folding:
             journal.meters.count("monitor_judge_failures_total")
             log.exception("rules could not be judged")
         return verdicts
+
+
+def within(series: SeriesStore, samples: Samples) -> Samples:
+    """Of a collection what has a series; what has none changed nothing, nor will it in replay."""
+    held = [series.holds(labels) for labels in samples.labels]
+    if all(held):
+        return samples
+    return replace(
+        samples,
+        labels=tuple(compress(samples.labels, held)),
+        values=tuple(compress(samples.values, held)),
+        own=sum(held[: samples.own]),
+    )

@@ -66,6 +66,9 @@ class Catalog:
         self._loaded = False
         self._collections: dict[str, tuple[tuple[Labels, ...], bytes]] = {}
 
+    def __len__(self) -> int:
+        return len(self._ids)
+
     def ids(self, db: sqlite3.Connection, labels: Sequence[Labels]) -> list[int]:
         """The series' ids, new ones entered in the present transaction."""
         if not self._loaded:
@@ -82,8 +85,6 @@ class Catalog:
                     assert key is not None
                     self._ids[clean] = key
                     self._fresh.append(clean)
-                self._ids[each] = key
-                self._fresh.append(each)
             ids.append(key)
         return ids
 
