@@ -6,6 +6,7 @@ A beat's lateness is counted in the processor time of the loop's own thread, so 
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import time
 from collections.abc import AsyncIterator, Callable
@@ -42,11 +43,13 @@ async def beating(house: Doors) -> AsyncIterator[Callable[[], float]]:
             waited()
             await asyncio.sleep(0)
 
+    gc.freeze()  # as the daemon does when it has started
     beats = asyncio.create_task(beat())
     try:
         yield waited
     finally:
         beats.cancel()
+        gc.unfreeze()
 
 
 def good(**more: object) -> dict[str, object]:

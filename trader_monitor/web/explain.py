@@ -27,6 +27,7 @@ KINDS: dict[str, type[Event]] = {str(kind.__struct_config__.tag): kind for kind 
 _MOMENTS = ("at", "exchange_at", "predicted_at", "resets_at")
 MAX_NESTED = 1000
 """Objects and arrays of an event whose faults are looked for."""
+_MAX_HINTS = 10
 MAX_FAULTS = 100
 """Faults of one event that are told."""
 
@@ -109,7 +110,7 @@ def event_from(value: object, most: int = MAX_FAULTS) -> Event | list[Fault]:
         if len(found) >= most:
             return found
         if name not in wanted and name != "type":
-            hint = _closest(name, wanted)
+            hint = _closest(name, wanted) if len(found) < _MAX_HINTS else ""
             found.append(Fault(f"$.{shown(name)[1:-1]}", f"unknown field of {value['type']}{hint}"))
     for name, (hint_type, required) in wanted.items():
         if name not in fields:
