@@ -21,6 +21,7 @@ import pytest
 from aiohttp import web
 
 from tests.cli.stage import command, daemon
+from tests.parts import until
 from trader_monitor.cli.demo import RECORDING
 from trader_monitor.cli.nautilus import NautilusError, NautilusTape
 from trader_monitor.cli.outcome import Failure
@@ -332,9 +333,3 @@ async def test_a_terminal_gets_a_bar_and_no_line_longer_than_it_is_wide() -> Non
     assert "█" * 10 in bars[-1]
     assert "100%" in bars[-1]
     assert all(len(bar) < 60 for bar in bars)
-
-
-async def until(condition: Any, within: float = 10.0) -> None:
-    async with asyncio.timeout(within):
-        while not condition():
-            await asyncio.sleep(0.01)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Required, get_origin, get_type_hints
@@ -18,18 +18,12 @@ from typing import Any, Required, get_origin, get_type_hints
 import msgspec
 import pytest
 
+from tests.parts import until
 from tests.web.doors import Doors, doors
 from trader_monitor.client import AsyncMonitor, Monitor, fields
 from trader_monitor.core.facts import EVENT_TYPES, Trade
 
 UNUSED = "http://127.0.0.1:9"
-
-
-async def until(holds: Callable[[], bool], *, within: float = 10.0) -> None:
-    deadline = time.monotonic() + within
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        await asyncio.sleep(0.005)
 
 
 def some_trade(monitor: Any, **more: Any) -> None:

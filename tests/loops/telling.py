@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import msgspec
 
 from tests.core.alerts.stage import series
+from tests.parts import env_in, running
 from trader_monitor.config.tables import ChannelTable, Config
 from trader_monitor.core.alerts.judge import compile_rules
 from trader_monitor.core.alerts.notice import Notice
@@ -19,12 +19,7 @@ from trader_monitor.core.alerts.rule import Rule
 from trader_monitor.core.facts import Samples
 from trader_monitor.runtime.clock import Clock, SystemClock
 from trader_monitor.runtime.env import Env
-from trader_monitor.runtime.meters import Meters
-from trader_monitor.runtime.opening import open_journal
-from trader_monitor.runtime.outgoing import open_session
-from trader_monitor.runtime.progress import Progress
 from trader_monitor.runtime.registry import Plugin
-from trader_monitor.runtime.threads import Threads
 
 Answer = Callable[[Notice], Awaitable[str]]
 
@@ -68,9 +63,9 @@ class Line:
 class House:
     """The journal, its env, and the loops that a test runs on it."""
 
-    def __init__(self, env: Env) -> None:
+    def __init__(self, env: Env, loops: list[asyncio.Task[None]]) -> None:
         self.env = env
-        self.tasks: list[asyncio.Task[None]] = []
+        self._loops = loops
 
     @property
     def board(self) -> Any:
@@ -85,19 +80,11 @@ class House:
 
     def run(self, loop: Awaitable[None]) -> asyncio.Task[None]:
         task = asyncio.ensure_future(loop)
-        self.tasks.append(task)
+        self._loops.append(task)
         return task
 
     def meter(self, name: str, **labels: str) -> float:
         return self.env.meters.get(name, **labels)
-
-
-async def until(condition: Callable[[], object], within: float = 5.0) -> None:
-    """Waits until the condition is truthy; AssertionError after `within` seconds."""
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {within} s"
-        await asyncio.sleep(0.002)
 
 
 @asynccontextmanager
@@ -105,36 +92,9 @@ async def open_house(
     folder: Path, rules: Sequence[Rule] = (), channels: Sequence[ChannelTable] = (), clock: Clock | None = None
 ) -> AsyncIterator[House]:
     """Everything ends with the block, loops first; the store stays, for the next house on the same folder."""
-    clock = clock or SystemClock()
-    meters = Meters()
-    judge = compile_rules(rules)
-    journal = await open_journal(folder / "store.db", clock=clock, meters=meters, judge=judge)
-    threads = Threads()
-    session = open_session(threads)
     config = Config(channels={table.name: table for table in channels}, rules={rule.name: rule for rule in rules})
-    env = Env(
-        clock=clock,
-        journal=journal,
-        history=None,  # type: ignore[arg-type]
-        meters=meters,
-        progress=Progress(clock),
-        began=clock.now(),
-        config=lambda: config,
-        config_path=folder / "config.toml",
-        http=lambda: session,
-        threads=threads,
-        children=lambda: (),
-        ready=lambda: (),
-        reload=None,  # type: ignore[arg-type]
-    )
-    house = House(env)
-    try:
-        yield house
-        for task in house.tasks:
-            assert not task.done(), f"a loop ended by itself: {task}"
-    finally:
-        for task in house.tasks:
-            task.cancel()
-        await asyncio.gather(*house.tasks, return_exceptions=True)
-        await session.close()
-        await journal.close()
+    async with (
+        env_in(folder, config, clock or SystemClock(), judge=compile_rules(rules)) as env,
+        running() as loops,
+    ):
+        yield House(env, loops)

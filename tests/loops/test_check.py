@@ -10,7 +10,8 @@ from typing import Any
 import anyio
 from msgspec import Struct
 
-from tests.plugins.house import QuickClock, house, running
+from tests.parts import running
+from tests.plugins.house import QuickClock, house
 from trader_monitor.core.facts import ActionStep, CheckResult
 from trader_monitor.loops.check import check
 from trader_monitor.runtime.probe import Probe

@@ -11,7 +11,8 @@ import anyio
 from aiohttp import web
 from msgspec import Struct
 
-from tests.plugins.house import house, running, server, until
+from tests.parts import running, until
+from tests.plugins.house import house, server
 from trader_monitor.core.facts import Samples
 from trader_monitor.core.series import is_stale
 from trader_monitor.loops.collect import collect

@@ -7,7 +7,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tests.loops.telling import Line, open_house, until
+from tests.loops.telling import Line, open_house
+from tests.parts import until
 from trader_monitor.core.alerts.judge import compile_rules
 from trader_monitor.core.alerts.rule import Rule
 from trader_monitor.core.facts import Breaker, ChannelTried

@@ -9,7 +9,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tests.loops.telling import House, Line, open_house, until
+from tests.loops.telling import House, Line, open_house
+from tests.parts import until
 from trader_monitor.core.alerts.notice import Notice
 from trader_monitor.core.alerts.rule import Rule
 from trader_monitor.core.facts import AlertChanged, Breaker, ChannelTried, NoticeSent

@@ -8,7 +8,8 @@ from typing import Any
 import anyio
 from msgspec import Struct
 
-from tests.plugins.house import QuickClock, TinyJournal, house, running, until
+from tests.parts import running, until
+from tests.plugins.house import QuickClock, TinyJournal, house
 from trader_monitor.core.facts import ActionStep, Breaker, CheckResult
 from trader_monitor.loops.check import check
 from trader_monitor.loops.recover import recover

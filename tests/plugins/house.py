@@ -8,21 +8,16 @@ import importlib
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from aiohttp import web
 
+from tests.parts import env_around
 from trader_monitor.core.facts import ActionStep, CheckResult, Fact, Heartbeat, Samples
 from trader_monitor.core.series import SeriesStore
 from trader_monitor.runtime.clock import Clock, ManualClock, SystemClock
-from trader_monitor.runtime.env import Env
-from trader_monitor.runtime.meters import Meters
-from trader_monitor.runtime.outgoing import open_session
-from trader_monitor.runtime.progress import Progress
 from trader_monitor.runtime.registry import Plugin
-from trader_monitor.runtime.threads import Threads
 
 
 class TinyBoard:
@@ -142,36 +137,17 @@ class TinyJournal:
 def plugin(kind: str, name: str) -> Plugin:
     """One of our own plugins, without loading the others."""
     module = importlib.import_module(f"trader_monitor.plugins.{kind}s.{name}")
-    return next(
-        found for value in vars(module).values() if (found := getattr(value, "__trader_monitor_plugin__", None))
-    )
+    marks = (getattr(each, "__trader_monitor_plugin__", None) for each in vars(module).values())
+    return next(mark for mark in marks if isinstance(mark, Plugin))
 
 
 @asynccontextmanager
 async def house(config: Any = None, clock: Clock | None = None, **parts: Any) -> AsyncIterator[Any]:
     """An Env over the tiny parts; its HTTP session is closed at the end."""
-    clock = clock or SystemClock()
-    threads = Threads()
-    session = open_session(threads)
     config = config or SimpleNamespace(collectors={}, checks={}, actions={}, channels={})
-    given: dict[str, Any] = {
-        "clock": clock,
-        "journal": TinyJournal(),
-        "history": None,
-        "meters": Meters(),
-        "progress": Progress(clock),
-        "began": clock.now(),
-        "config": lambda: config,
-        "config_path": Path("config.toml"),
-        "http": lambda: session,
-        "threads": threads,
-        "children": lambda: (),
-        "ready": lambda: (),
-        "reload": None,
-        **parts,
-    }
-    async with session:
-        yield Env(**given)
+    journal = parts.pop("journal", None) or TinyJournal()
+    async with env_around(journal, config, clock or SystemClock(), **parts) as env:
+        yield env
 
 
 @asynccontextmanager
@@ -186,27 +162,3 @@ async def server(handle: Callable[[web.Request], Awaitable[web.StreamResponse]],
         yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
-
-
-@asynccontextmanager
-async def running(*loops: Awaitable[None]) -> AsyncIterator[list[asyncio.Task[None]]]:
-    """The loops as tasks, cancelled at the end; one that died by itself raises."""
-    tasks = [asyncio.ensure_future(loop) for loop in loops]
-    try:
-        yield tasks  # type: ignore[misc]
-    finally:
-        for task in tasks:
-            task.cancel()
-        for ended in await asyncio.gather(*tasks, return_exceptions=True):
-            if isinstance(ended, Exception):
-                raise ended
-
-
-async def until(wanted: Callable[[], object], *, within: float = 10.0) -> None:
-    """Waits until the condition holds; AssertionError when it does not in time."""
-    try:
-        async with asyncio.timeout(within):
-            while not wanted():
-                await asyncio.sleep(0.005)
-    except TimeoutError:
-        raise AssertionError(f"the condition does not hold within {within} s") from None

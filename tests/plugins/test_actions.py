@@ -12,7 +12,8 @@ import anyio
 import pytest
 from aiohttp import web
 
-from tests.plugins.house import house, server, until
+from tests.parts import until
+from tests.plugins.house import house, server
 from trader_monitor.core.recovery.ladder import Incident
 from trader_monitor.plugins.actions import systemd as units
 from trader_monitor.plugins.actions.command import Options as Command

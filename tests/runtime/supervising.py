@@ -115,10 +115,3 @@ async def running(tree: Supervisor) -> AsyncIterator[asyncio.Task[None]]:
         for stubborn in Stubborn.everyone:
             stubborn.release.set()
         Stubborn.everyone.clear()
-
-
-async def until(condition: Callable[[], object], within: float = 5.0) -> None:
-    """Waits in real time until it holds."""
-    with anyio.fail_after(within):
-        while not condition():  # the condition is foreign: nobody would set an event
-            await asyncio.sleep(0.001)

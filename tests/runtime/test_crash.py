@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.parts import until
 from trader_monitor.runtime.clock import SystemClock
 from trader_monitor.runtime.journal import Journal
 from trader_monitor.runtime.meters import Meters
@@ -158,7 +159,7 @@ def small_disk(tmp_path: Path, need: Callable[..., str]) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-async def test_a_full_disk_and_room_again(small_disk: Path, wait_until: Callable[..., object]) -> None:
+async def test_a_full_disk_and_room_again(small_disk: Path) -> None:
     from trader_monitor.runtime.journal import StoreUnavailable
 
     from .writer import collection
@@ -179,12 +180,12 @@ async def test_a_full_disk_and_room_again(small_disk: Path, wait_until: Callable
             refused += 1
     assert refused
     assert journal.degraded
-    await wait_until(lambda: journal.board.counts["trade"] == accepted * SIZE)
+    await until(lambda: journal.board.counts["trade"] == accepted * SIZE)
     own = collection(1.0)
     await journal.record([own])
     assert heard[-1] == own
     ballast.unlink()
-    await wait_until(lambda: journal.sound)
+    await until(lambda: journal.sound)
     assert (await journal.record(trades(29, SIZE))).accepted == SIZE
     assert journal.degraded is None
     await journal.close()

@@ -7,12 +7,13 @@ import gc
 import hashlib
 import sqlite3
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
+from tests.parts import until
 from trader_monitor.core.board import Board
 from trader_monitor.core.facts import (
     AlertChanged,
@@ -42,8 +43,6 @@ from trader_monitor.runtime.snapshot import snapshot
 
 STALE = struct.unpack("<d", struct.pack("<Q", 0x7FF0000000000002))[0]
 LOAD = (("__name__", "load"), ("host", "a"))
-
-Until = Callable[..., Awaitable[None]]
 
 
 def trade(key: str, at: float = 1_700_000_000.0) -> Trade:
@@ -366,7 +365,7 @@ async def test_concurrent_records_are_published_in_the_order_of_their_folding(li
 # --- the store fails ---------------------------------------------------------------------------------------
 
 
-async def test_a_full_disk_refuses_events_and_forgets_them(life: Life, wait_until: Until) -> None:
+async def test_a_full_disk_refuses_events_and_forgets_them(life: Life) -> None:
     await life.journal.record(batch(0))
     before = life.journal.board
     await fill(life)
@@ -374,7 +373,7 @@ async def test_a_full_disk_refuses_events_and_forgets_them(life: Life, wait_unti
     assert "full" in (life.journal.degraded or "")
     assert life.meters.get("monitor_store_degraded") == 1
     assert not life.journal.sound
-    await wait_until(lambda: life.journal.board is not before)
+    await until(lambda: life.journal.board is not before)
     assert life.journal.board.counts == {"trade": accepted}
     with pytest.raises(StoreUnavailable) as refusal:
         await life.journal.record(batch(0))
@@ -382,18 +381,18 @@ async def test_a_full_disk_refuses_events_and_forgets_them(life: Life, wait_unti
     assert sum(isinstance(fact, Trade) for fact in life.heard) == accepted
 
 
-async def test_while_the_disk_is_full_alerts_leave_and_are_owed(life: Life, wait_until: Until) -> None:
+async def test_while_the_disk_is_full_alerts_leave_and_are_owed(life: Life) -> None:
     await fill(life)
     accepted = life.journal.seq
     await life.journal.record([samples(2.0, at=life.clock.now().wall)])
     assert life.heard[-1].state == "firing"
-    await wait_until(lambda: life.journal.board.counts.get("trade", 0) == accepted)
+    await until(lambda: life.journal.board.counts.get("trade", 0) == accepted)
     assert life.journal.board.alerts["f"].state == "firing"
     await life.journal.tick()
     assert life.heard[-1].state == "resolved"
     await life.room()
     await life.clock.advance(2.0)
-    await wait_until(lambda: life.journal.sound)
+    await until(lambda: life.journal.sound)
     assert life.journal.degraded is None
     assert (await life.journal.record(batch(90_000))).accepted == 200
     journal = await life.again()
@@ -402,7 +401,7 @@ async def test_while_the_disk_is_full_alerts_leave_and_are_owed(life: Life, wait
     assert [fact.state for fact in life.heard if isinstance(fact, AlertChanged)] == ["firing", "resolved"]
 
 
-async def test_own_facts_on_their_way_are_published_once_when_the_commit_fails(life: Life, wait_until: Until) -> None:
+async def test_own_facts_on_their_way_are_published_once_when_the_commit_fails(life: Life) -> None:
     await life.full()
     outcomes = await asyncio.gather(
         *(life.journal.record(batch(1000 * n) if n % 2 else [alert(transition=n + 1)]) for n in range(40)),
@@ -414,16 +413,16 @@ async def test_own_facts_on_their_way_are_published_once_when_the_commit_fails(l
     assert told == sorted(told) == [n + 1 for n in range(0, 40, 2)]
     await life.room()
     await life.clock.advance(2.0)
-    await wait_until(lambda: life.journal.sound)
+    await until(lambda: life.journal.sound)
     journal = await life.again()
     assert journal.board.alerts["f"].transition == 39
 
 
-async def test_the_rebuilt_board_lets_the_refused_come_again(life: Life, wait_until: Until) -> None:
+async def test_the_rebuilt_board_lets_the_refused_come_again(life: Life) -> None:
     sent = await fill(life)
     await life.room()
     await life.clock.advance(2.0)
-    await wait_until(lambda: life.journal.sound)
+    await until(lambda: life.journal.sound)
     assert await life.journal.record(batch(sent)) == Recorded(200, 0, ())
 
 
@@ -466,7 +465,7 @@ async def test_a_commit_that_hangs_holds_up_no_alert(life: Life, monkeypatch: py
     assert life.heard == [alert(), trade("a"), alert(transition=2)]
 
 
-async def test_what_is_owed_is_bounded_and_samples_go_first(life: Life, wait_until: Until) -> None:
+async def test_what_is_owed_is_bounded_and_samples_go_first(life: Life) -> None:
     life.journal._mender.owed._bound = 20_000
     await fill(life)
     await life.journal.record([alert()])
@@ -475,7 +474,7 @@ async def test_what_is_owed_is_bounded_and_samples_go_first(life: Life, wait_unt
     assert 0 < life.meters.get("monitor_facts_dropped_total") < 400
     await life.room()
     await life.clock.advance(2.0)
-    await wait_until(lambda: life.journal.sound)
+    await until(lambda: life.journal.sound)
     journal = await life.again()
     assert journal.board.alerts["f"].state == "firing"
 
@@ -518,12 +517,12 @@ async def test_a_large_batch_is_recorded_even_if_its_sender_goes_away(life: Life
     assert life.heard == many
 
 
-async def test_a_large_batch_that_a_failure_cuts_short_is_refused_and_forgotten(life: Life, wait_until: Until) -> None:
+async def test_a_large_batch_that_a_failure_cuts_short_is_refused_and_forgotten(life: Life) -> None:
     many, large = await begun(life)
     life.journal.fail(OSError("the disk"))
     with pytest.raises(StoreUnavailable):
         await large
-    await wait_until(lambda: life.journal.sound)
+    await until(lambda: life.journal.sound)
     assert life.journal.board.counts == {}
     assert await life.journal.record(many) == Recorded(len(many))
     journal = await life.again()

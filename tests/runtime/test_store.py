@@ -7,11 +7,12 @@ import gzip
 import os
 import sqlite3
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.parts import until
 from trader_monitor.core.facts import AlertChanged, Breaker, ChannelTried, Samples, Trade
 from trader_monitor.core.matcher import Matcher
 from trader_monitor.runtime.clock import ManualClock
@@ -21,8 +22,6 @@ from trader_monitor.runtime.meters import Meters
 from trader_monitor.runtime.opening import open_journal
 from trader_monitor.runtime.snapshot import snapshot
 from trader_monitor.runtime.store import SchemaNewer, Store, StoreBroken, StoreLocked
-
-Until = Callable[..., Awaitable[None]]
 
 
 async def opened(path: Path) -> Journal:
@@ -301,9 +300,7 @@ async def test_a_damaged_newest_snapshot_falls_back_on_the_one_before(tmp_path: 
 
 
 @pytest.mark.parametrize("tenth", range(1, 10))
-async def test_damage_anywhere_is_survived_and_nothing_is_deleted(
-    tmp_path: Path, tenth: int, wait_until: Until
-) -> None:
+async def test_damage_anywhere_is_survived_and_nothing_is_deleted(tmp_path: Path, tenth: int) -> None:
     """It is put aside, or it was where nothing is kept; the daemon starts and takes events."""
     path = tmp_path / "store.db"
     await filled(path)
@@ -316,7 +313,7 @@ async def test_damage_anywhere_is_survived_and_nothing_is_deleted(
     else:
         assert journal.board.counts == {"trade": 400}
     if not await taken(journal, trade(1000)):  # the damage was where only writing looks
-        await wait_until(lambda: journal.sound)
+        await until(lambda: journal.sound)
         assert [file.stat().st_size for file in put_aside(tmp_path)] == [len(damaged)]
         assert "put aside" in (journal.degraded or "")
         assert journal.board.counts == {"trade": 400}, "an index was damaged: every row could be read"
@@ -345,7 +342,7 @@ async def test_a_second_corruption_does_not_overwrite_the_first(tmp_path: Path) 
     assert len(put_aside(tmp_path)) == 3
 
 
-async def test_a_path_that_cannot_be_opened_is_survived_until_it_can(tmp_path: Path, wait_until: Until) -> None:
+async def test_a_path_that_cannot_be_opened_is_survived_until_it_can(tmp_path: Path) -> None:
     """The store's place is a folder at first: the daemon starts degraded, alerts leave, and it recovers."""
     path = tmp_path / "store.db"
     path.mkdir()

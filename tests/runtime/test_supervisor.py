@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import importlib.util
 import subprocess
 import sys
 import time
 from collections.abc import Awaitable
-from pathlib import Path
 
 import anyio
 import pytest
 from structlog.testing import capture_logs
 
+from tests.parts import until
+from tests.runtime.supervising import DEATHS, Deaths, Run, Stubborn, running
 from trader_monitor.core.backoff import Backoff
 from trader_monitor.core.facts import ChildDied
 from trader_monitor.runtime.child import ChildStatus
@@ -23,14 +23,6 @@ from trader_monitor.runtime.meters import Meters
 from trader_monitor.runtime.progress import Progress
 from trader_monitor.runtime.supervisor import Child, Escalated, Supervisor
 from trader_monitor.runtime.trace import current_trace
-
-_spec = importlib.util.spec_from_file_location("supervising", Path(__file__).with_name("supervising.py"))
-assert _spec is not None
-assert _spec.loader is not None
-supervising = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(supervising)
-DEATHS, Deaths, Run, Stubborn = supervising.DEATHS, supervising.Deaths, supervising.Run, supervising.Stubborn
-running, until = supervising.running, supervising.until
 
 BACKOFF = Backoff(first=1.0, longest=8.0, spread=0.5)
 

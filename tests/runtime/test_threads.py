@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from tests.plugins.house import until
+from tests.parts import until
 from trader_monitor.runtime.threads import StillRunning, Threads
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Iterable
@@ -13,14 +12,12 @@ from typing import Any, NamedTuple
 import aiohttp
 from msgspec import structs
 
+from tests.parts import env_in, running
 from trader_monitor.config.tables import Config, Http, Ingest, Live, Store
 from trader_monitor.config.values import Listen, Secret
 from trader_monitor.runtime.clock import Clock, SystemClock
 from trader_monitor.runtime.env import Env
 from trader_monitor.runtime.journal import Journal
-from trader_monitor.runtime.meters import Meters
-from trader_monitor.runtime.opening import open_journal
-from trader_monitor.runtime.progress import Progress
 from trader_monitor.runtime.sockets import bind_tcp, bind_unix, port_of
 from trader_monitor.web.api import events
 from trader_monitor.web.app import serve
@@ -61,52 +58,24 @@ async def doors(
     **ingesting: Any,
 ) -> AsyncIterator[Doors]:
     """Opens the doors over a store in `folder`; everything is closed again at the end."""
-    clock = clock or SystemClock()
-    meters = Meters()
     path = folder / "ingest.sock"
+    pace = pace or Pace()
     http = bind_tcp(Listen("127.0.0.1", port), "http.listen")
-    unix = bind_unix(path, "ingest.socket")
+    port = port_of(http)
     config = structs.replace(
         Config(file=folder / "config.toml"),
-        http=Http(listen=Listen("127.0.0.1", port_of(http)), tokens=tuple(Secret(t, "test") for t in tokens)),
+        http=Http(listen=Listen("127.0.0.1", port), tokens=tuple(Secret(t, "test") for t in tokens)),
         live=Live(),
         ingest=Ingest(socket=path, **ingesting),
         store=Store(path=folder / "store.db"),
     )
-    journal = await open_journal(config.store.path, clock=clock, meters=meters, max_series=1_000)
-    env = Env(
-        clock=clock,
-        journal=journal,
-        history=None,  # type: ignore[arg-type]
-        meters=meters,
-        progress=Progress(clock),
-        began=clock.now(),
-        config=lambda: config,
-        config_path=config.file,
-        http=None,  # type: ignore[arg-type]
-        children=tuple,
-        ready=tuple,
-        reload=None,  # type: ignore[arg-type]
-    )
-    port = port_of(http)
-    pace = pace or Pace()
-    tasks = [
-        asyncio.create_task(serve(env, http, [events.routes(env)], pace=pace)),
-        asyncio.create_task(ingest(env, unix, pace=pace)),
-    ]
-    try:
-        async with aiohttp.ClientSession() as session:
+    with bind_unix(path, "ingest.socket") as unix:
+        async with (
+            env_in(folder, config, clock or SystemClock()) as env,
+            running(serve(env, http, [events.routes(env)], pace=pace), ingest(env, unix, pace=pace)),
+            aiohttp.ClientSession() as session,
+        ):
             yield Doors(env, f"http://127.0.0.1:{port}", port, path, session)
-        for task in tasks:
-            assert not task.done(), task
-    finally:
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with suppress(asyncio.CancelledError):
-                await task
-        unix.close()
-        await journal.close()
 
 
 def raw_exchange(port: int, sent: bytes, *, within: float = 5.0) -> bytes:

@@ -7,7 +7,7 @@ import json
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,15 +16,13 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Close
 
+from tests.parts import env_in, running
 from trader_monitor.config.values import Listen, Secret
 from trader_monitor.core.facts import Account, AlertChanged, Breaker, CheckResult, Samples, Severity, Trade
 from trader_monitor.runtime.child import ChildStatus
 from trader_monitor.runtime.clock import SystemClock
 from trader_monitor.runtime.env import Env
 from trader_monitor.runtime.journal import Journal
-from trader_monitor.runtime.meters import Meters
-from trader_monitor.runtime.opening import open_journal
-from trader_monitor.runtime.progress import Progress
 from trader_monitor.runtime.sockets import bind_tcp, port_of
 from trader_monitor.web.live import live
 
@@ -35,22 +33,17 @@ def child(name: str, state: str = "running", *, essential: bool = False, restart
     return ChildStatus(name, state, essential, restarts, CLOCK.now().wall - 60, "", None, "root")  # type: ignore[arg-type]
 
 
-async def until(condition: Callable[[], bool], within: float = 5.0) -> None:
-    """Waits for a condition that no event tells of."""
-    end = asyncio.get_running_loop().time() + within
-    while not condition():
-        assert asyncio.get_running_loop().time() < end, "it did not come to that"
-        await asyncio.sleep(0.01)
-
-
 @dataclass
 class Stage:
     """What a test holds of the house."""
 
     env: Env
-    journal: Journal
     sock: socket.socket
-    children: list[ChildStatus] = field(default_factory=list)
+    children: list[ChildStatus]
+
+    @property
+    def journal(self) -> Journal:
+        return self.env.journal
 
     @property
     def port(self) -> int:
@@ -75,7 +68,7 @@ class Client:
 
     async def next(self, within: float = 5.0) -> dict[str, Any]:
         async with asyncio.timeout(within):
-            message = json.loads(await self.connection.recv())
+            message: dict[str, Any] = json.loads(await self.connection.recv())
         self.messages.append(message)
         return message
 
@@ -104,54 +97,33 @@ async def stage(
     folder: Path, *, tokens: tuple[str, ...] = (), origins: tuple[str, ...] = (), serve: bool = True, http: int = 8008
 ) -> AsyncIterator[Stage]:
     """The house on a store in `folder`, with the feed served unless told otherwise."""
-    sock = bind_tcp(Listen("127.0.0.1", 0), "live.listen")
-    config: Any = SimpleNamespace(
-        http=SimpleNamespace(listen=Listen("127.0.0.1", http), tokens=tuple(Secret(token, "test") for token in tokens)),
-        live=SimpleNamespace(listen=Listen("127.0.0.1", port_of(sock)), origins=origins),
-        store=SimpleNamespace(path=folder / "store.db"),
-        ingest=SimpleNamespace(socket=None, max_body=8 << 20, max_ahead=60.0),
-        checks={},
-        channels={},
-        rules={},
-    )
-    meters = Meters()
-    journal = await open_journal(folder / "store.db", clock=CLOCK, meters=meters)
-    children: list[ChildStatus] = [child("journal", essential=True), child("live")]
-    env = Env(
-        clock=CLOCK,
-        journal=journal,
-        history=None,  # type: ignore[arg-type]
-        meters=meters,
-        progress=Progress(CLOCK),
-        began=CLOCK.now(),
-        config=lambda: config,
-        config_path=folder / "config.toml",
-        http=None,  # type: ignore[arg-type]
-        children=lambda: tuple(children),
-        ready=tuple,
-        reload=None,  # type: ignore[arg-type]
-    )
-    server = asyncio.create_task(live(env, sock), name="live") if serve else None
-    try:
-        yield Stage(env, journal, sock, children)
-        if server is not None and server.done():
-            server.result()
-    finally:
-        if server is not None:
-            server.cancel()
-            with suppress(asyncio.CancelledError):
-                await server
-        sock.close()
-        await journal.close()
+    children = [child("journal", essential=True), child("live")]
+    with bind_tcp(Listen("127.0.0.1", 0), "live.listen") as sock:
+        config = SimpleNamespace(
+            http=SimpleNamespace(
+                listen=Listen("127.0.0.1", http), tokens=tuple(Secret(token, "test") for token in tokens)
+            ),
+            live=SimpleNamespace(listen=Listen("127.0.0.1", port_of(sock)), origins=origins),
+            store=SimpleNamespace(path=folder / "store.db"),
+            ingest=SimpleNamespace(socket=None, max_body=8 << 20, max_ahead=60.0),
+            checks={},
+            channels={},
+            rules={},
+        )
+        async with (
+            env_in(folder, config, CLOCK, children=lambda: tuple(children)) as env,
+            running(*([live(env, sock)] if serve else [])),
+        ):
+            yield Stage(env, sock, children)
 
 
 def samples(values: dict[str, float], *, at: float | None = None, origin: str = "test") -> Samples:
     """Readings by metric name, optionally with one label as "name/label=value"."""
     sets = []
     for key in values:
-        name, _, label = key.partition("/")
-        pair = tuple(label.split("=", 1)) if label else None
-        sets.append((("__name__", name), pair) if pair else (("__name__", name),))
+        name, *pairs = key.split("/", 1)
+        more = [(label, value) for label, _, value in (pair.partition("=") for pair in pairs)]
+        sets.append((("__name__", name), *more))
     return Samples(
         at=CLOCK.now().wall if at is None else at, origin=origin, labels=tuple(sets), values=tuple(values.values())
     )

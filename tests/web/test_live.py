@@ -14,7 +14,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from tests.web.stage import alert, check, child, samples, stage, trade, until
+from tests.parts import until
+from tests.web.stage import alert, check, child, samples, stage, trade
 from trader_monitor.core.board import Board
 from trader_monitor.core.facts import Samples
 from trader_monitor.core.series import SeriesStore
