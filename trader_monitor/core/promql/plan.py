@@ -9,6 +9,7 @@ import numpy as np
 
 from trader_monitor.core.facts import Labels
 from trader_monitor.core.matcher import Matcher
+from trader_monitor.core.order import in_order
 from trader_monitor.core.promql.compiler import LOOKBACK_MS, parse
 from trader_monitor.core.promql.errors import PromQLError
 from trader_monitor.core.promql.frame import Bools, Context, Frame, LabelSets
@@ -46,7 +47,7 @@ class Matrix(NamedTuple):
     def rows(self) -> Iterator[tuple[Labels, Times, Floats]]:
         """Each series that is present at any step, sorted by its labels, with its times and values."""
         alive = np.flatnonzero(self.present.any(axis=1)).tolist()
-        for row in sorted(alive, key=self.labels.__getitem__):
+        for _, row in in_order((self.labels[row], row) for row in alive):
             mask = self.present[row]
             if mask.all():
                 yield self.labels[row], self.times, self.values[row]

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias
 import numpy as np
 
 from trader_monitor.core.matcher import Matcher
+from trader_monitor.core.order import in_order
 from trader_monitor.core.promql.frame import Bools, Context, Frame, Ints, LabelSets
 from trader_monitor.core.samples import NEVER, Floats, Source, Times, stale_mask
 
@@ -86,7 +87,7 @@ class _Chosen:
         if last is not None and last[0] is source and np.array_equal(selected, last[2]):
             self._last = (source, generation, *last[2:])
             return last[3], last[4]
-        rows = sorted((source.labels_of(sid), sid) for sid in selected.tolist())
+        rows = in_order((source.labels_of(sid), sid) for sid in selected.tolist())
         sids = np.array([sid for _, sid in rows], np.int64)
         labels = tuple(labels for labels, _ in rows)
         self._last = (source, generation, selected, sids, labels)

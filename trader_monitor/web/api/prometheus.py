@@ -19,6 +19,7 @@ from anyio import to_thread
 
 from trader_monitor.core.facts import Labels
 from trader_monitor.core.matcher import Matcher
+from trader_monitor.core.order import in_order
 from trader_monitor.core.promql import PromQLError, compile, series_matchers
 from trader_monitor.core.samples import Source
 from trader_monitor.web import prometheus_json as shape
@@ -96,14 +97,14 @@ def routes(env: Env) -> list[web.RouteDef]:
 
     async def series(request: web.Request, given: Parameters) -> Answer:
         def work(source: Source, checkpoint: Callable[[], None]) -> Answer:
-            return _cut([dict(labels) for labels in sorted(_known(source, given, needed=True))], given)
+            return _cut([dict(labels) for labels in in_order(_known(source, given, needed=True))], given)
 
         answer: Answer = await queries.run(given, work)
         return answer
 
     async def labels(request: web.Request, given: Parameters) -> Answer:
         def work(source: Source, checkpoint: Callable[[], None]) -> Answer:
-            return _cut(sorted({name for labels in _known(source, given) for name, _ in labels}), given)
+            return _cut(in_order({name for labels in _known(source, given) for name, _ in labels}), given)
 
         answer: Answer = await queries.run(given, work)
         return answer
@@ -113,7 +114,7 @@ def routes(env: Env) -> list[web.RouteDef]:
 
         def work(source: Source, checkpoint: Callable[[], None]) -> Answer:
             found = _known(source, given)
-            return _cut(sorted({value for labels in found for key, value in labels if key == name}), given)
+            return _cut(in_order({value for labels in found for key, value in labels if key == name}), given)
 
         answer: Answer = await queries.run(given, work)
         return answer
