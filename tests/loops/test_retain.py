@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from trader_monitor.core.facts import Now, Samples, Trade
 from trader_monitor.core.matcher import Matcher
 from trader_monitor.core.series import STALE
 from trader_monitor.loops import retain as retain_module
-from trader_monitor.loops.retain import expire, forget_silent, house_keeping, merge_all, retain
+from trader_monitor.loops.retain import expire, forget_silent, forget_unused, house_keeping, merge_all, retain
 from trader_monitor.runtime.clock import ManualClock
 from trader_monitor.runtime.history import History
 from trader_monitor.runtime.journal import Journal
@@ -171,6 +172,61 @@ async def test_memory_forgets_what_ended_or_fell_silent_and_the_disk_does_not(wo
     history = History(world.journal)
     (sid,) = history.select((Matcher("__name__", "=", "load"),))
     assert history.window(int(sid), 0, int(start * 1000) + 1)[1].tolist() == [1.0]
+
+
+async def test_label_sets_of_which_nothing_is_left_leave_the_store(world: World) -> None:
+    """Ended, forgotten by memory, and their blocks beyond the retention; then they come again, and are read again."""
+    journal, history = world.journal, History(world.journal)
+    churn = [(("__name__", "churn"), ("n", str(number))) for number in range(600)]
+
+    async def collect(names: list[tuple[tuple[str, str], ...]], value: float) -> None:
+        at = world.clock.now().wall
+        facts = [Samples(at=at, origin="pods", labels=tuple(names), values=(value,) * len(names))]
+        await journal.record(facts)
+
+    await collect(churn, 1.0)
+    await snapshot(journal)
+    assert await forget_unused(journal) == 0
+    await world.clock.advance(60)
+    await collect(churn[-1:], 2.0)
+    await snapshot(journal)
+    await world.clock.advance(2 * DAY)
+    await collect(churn[-1:], 3.0)
+    while await forget_silent(journal, world.clock.now()):
+        pass
+    assert await forget_unused(journal) == 0, "the history has them"
+    chosen = (Matcher("__name__", "=", "churn"),)
+    assert len(history.select(chosen)) == 600
+    await snapshot(journal)
+    await journal.store.write(lambda db: db.execute("DELETE FROM block WHERE part < 2"))
+    assert await forget_unused(journal) == 511
+    assert await forget_unused(journal) == 0
+    assert (await world.rows("SELECT count(*) FROM series"))[0][0] == len(journal.pen.catalog) == 89
+    assert len(history.select(chosen)) == 89
+    await world.clock.advance(60)
+    await collect(churn[:2], 4.0)
+    await snapshot(journal)
+    assert len(journal.pen.catalog) == 91
+    journal.board.series.forget(journal.board.series.select(chosen[:1]).tolist())
+    again = history.select((*chosen, Matcher("n", "=", "1"))).tolist()
+    wall = int(world.clock.now().wall * 1000)
+    assert [history.window(sid, wall - 1000, wall)[1].tolist() for sid in again] == [[4.0]]
+    history.close()
+
+
+async def test_what_was_not_taken_out_after_all_is_still_known(world: World) -> None:
+    journal = world.journal
+    await world.sample()
+    await journal.record([Samples(at=1.7e9, origin="o", labels=((("__name__", "b"),),), values=(1.0,))])
+    labels = (("__name__", "load"),)
+
+    def fail(db: sqlite3.Connection) -> None:
+        assert journal.pen.catalog.forget(db, [(1, labels)]) == 1
+        raise OSError("on purpose")
+
+    with pytest.raises(OSError, match="on purpose"):
+        await journal.store.write(fail)
+    assert await journal.store.write(lambda db: journal.pen.catalog.ids(db, [labels])) == [1]
 
 
 async def test_space_goes_back_to_the_disk(world: World) -> None:

@@ -17,7 +17,7 @@ import structlog
 
 from trader_monitor.core.series import NEVER, stale_mask
 from trader_monitor.runtime.gauges import measure
-from trader_monitor.runtime.rows import Damaged
+from trader_monitor.runtime.rows import Damaged, unused
 from trader_monitor.runtime.snapshot import snapshot
 from trader_monitor.runtime.store import is_corruption
 from trader_monitor.runtime.tiers import (
@@ -34,11 +34,11 @@ from trader_monitor.runtime.tiers import (
 
 if TYPE_CHECKING:
     from trader_monitor.config.tables import Store as StoreTable
-    from trader_monitor.core.facts import Now
+    from trader_monitor.core.facts import Labels, Now
     from trader_monitor.runtime.env import Env
     from trader_monitor.runtime.journal import Journal
 
-__all__ = ["expire", "forget_silent", "house_keeping", "merge_all", "retain"]
+__all__ = ["expire", "forget_silent", "forget_unused", "house_keeping", "merge_all", "retain"]
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +48,7 @@ SNAPSHOT_FACTS = 50_000
 HOUSE_EVERY = 60.0
 ENDED_MS, SILENT_MS = 3_600_000, 86_400_000
 _PIECE, _SLICE = 200, 20
+_CATALOG_PIECE = 2_000
 
 
 async def retain(env: Env) -> None:
@@ -68,6 +69,7 @@ async def retain(env: Env) -> None:
                 await merge_all(journal, now)
                 await expire(journal, env.config().store, now)
                 await forget_silent(journal, now)
+                await forget_unused(journal)
                 await house_keeping(journal)
         except (sqlite3.Error, OSError, Damaged) as error:
             env.meters.count("monitor_retain_failures_total")
@@ -154,6 +156,22 @@ async def forget_silent(journal: Journal, now: Now) -> int:
         forgotten += len(flushed)
         await asyncio.sleep(0)
     return forgotten
+
+
+async def forget_unused(journal: Journal) -> int:
+    """Takes label sets out of the store of which neither memory nor a block holds anything; returns how many.
+
+    Whatever was folded before the look at the board is written before they go, and what comes after is entered anew.
+    """
+    candidates = await asyncio.to_thread(_unused, journal)
+    series = journal.board.series
+    gone = [each for each in candidates if series.find(each[1]) < 0]
+    return await journal.store.write(lambda db: journal.pen.catalog.forget(db, gone)) if gone else 0
+
+
+def _unused(journal: Journal) -> list[tuple[int, Labels]]:
+    with closing(journal.store.reader()) as db:
+        return unused(db, _CATALOG_PIECE)
 
 
 async def house_keeping(journal: Journal) -> None:

@@ -75,6 +75,7 @@ class History:
         self._columns: OrderedDict[tuple[int, int], tuple[Times, Floats]] = OrderedDict()
         self._held = 0
         self._keys: dict[Labels, int] = {}
+        self._forgotten = 0
         self._selections: OrderedDict[tuple[Matcher, ...], _Selected] = OrderedDict()
 
     @property
@@ -265,8 +266,17 @@ class History:
         known = self.series.metadata.get(name)
         return known.kind in _COUNTER_KINDS if known is not None else name.endswith(_COUNTER_ENDS)
 
+    def _unlearn(self) -> None:
+        """Forgets ids of series, once any were taken out of the store."""
+        forgotten = self._journal.pen.catalog.forgotten
+        if forgotten != self._forgotten:
+            self._keys.clear()
+            self._selections.clear()
+            self._forgotten = forgotten
+
     def _key(self, labels: Labels) -> int | None:
         """The store's id of a series; None where it has none yet."""
+        self._unlearn()
         key = self._keys.get(labels)
         if key is None and labels:
             rows = self._query("SELECT id FROM series WHERE labels = ?", (encode(labels),))
@@ -277,6 +287,7 @@ class History:
     def _on_disk(self, matchers: tuple[Matcher, ...]) -> list[tuple[int, Labels]]:
         """The store's series that match; only those that came since the last time are looked at."""
         with self._lock:
+            self._unlearn()
             held = self._selections.pop(matchers, _Selected(0, []))
             checks: list[tuple[str, Callable[[str], bool]]] = [(m.name, m.predicate()) for m in matchers]
             newest, keys = held.newest, list(held.keys)

@@ -11,16 +11,38 @@ import sqlite3
 import struct
 import zlib
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeAlias, Union
 
 import msgspec
 
 from trader_monitor.core.facts import EVENT_TYPES, OWN_TYPES, Fact, Labels, Now, Samples
 
-__all__ = ["Catalog", "Damaged", "Pen", "Row", "encode", "labels_by_id", "last_seq", "pack", "size_of", "unpack"]
+__all__ = [
+    "PART",
+    "Catalog",
+    "Damaged",
+    "Pen",
+    "Row",
+    "encode",
+    "labels_by_id",
+    "last_seq",
+    "pack",
+    "size_of",
+    "unpack",
+    "unused",
+]
 
+PART = 256
+"""Series per block: ids with the same quotient."""
 _DEFLATE_FROM = 512
+_UNUSED = (
+    "SELECT id, labels FROM series WHERE id / ? NOT IN (SELECT part FROM block)"
+    " AND id < (SELECT max(id) FROM series) ORDER BY id LIMIT ?"
+)
+_TAKE_OUT = (
+    "DELETE FROM series WHERE id = ? AND NOT EXISTS (SELECT 1 FROM block WHERE tier IN (-1, 0, 60, 900) AND part = ?)"
+)
 
 _ENCODER = msgspec.msgpack.Encoder()
 encode = _ENCODER.encode
@@ -65,6 +87,9 @@ class Catalog:
         self._fresh: list[Labels] = []
         self._loaded = False
         self._collections: dict[str, tuple[tuple[Labels, ...], bytes]] = {}
+        self._gone = False
+        self.forgotten = 0
+        """How often series were taken out: what is remembered of ids is void then."""
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -96,9 +121,23 @@ class Catalog:
             self._collections[samples.origin] = known
         return known[1]
 
+    def forget(self, db: sqlite3.Connection, unused: Iterable[tuple[int, Labels]]) -> int:
+        """Takes series out, in the present transaction, of which no block has come meanwhile; returns how many."""
+        taken = 0
+        for key, labels in unused:
+            if db.execute(_TAKE_OUT, (key, key // PART)).rowcount:
+                self._ids.pop(labels, None)
+                taken += 1
+        if taken:
+            self._gone = True
+            self._collections.clear()
+        return taken
+
     def committed(self) -> None:
-        """What was entered stays."""
+        """What was entered stays, and what was taken out is gone."""
         self._fresh.clear()
+        self.forgotten += self._gone
+        self._gone = False
 
     def rolled_back(self) -> None:
         """What was entered since the last commit never was."""
@@ -106,6 +145,14 @@ class Catalog:
             self._ids.pop(labels, None)
         self._fresh.clear()
         self._collections.clear()
+        if self._gone:
+            self._gone = self._loaded = False
+
+
+def unused(db: sqlite3.Connection, most: int) -> list[tuple[int, Labels]]:
+    """Series, the oldest first, of which no block can hold a sample; never the newest, whose id would come again."""
+    rows = db.execute(_UNUSED, (PART, most))
+    return [(key, _LABELS.decode(raw)) for key, raw in rows]
 
 
 def labels_by_id(db: sqlite3.Connection) -> dict[int, Labels]:

@@ -20,7 +20,7 @@ import structlog
 from trader_monitor.core.facts import Labels
 from trader_monitor.core.series import Floats, SeriesStore, Times
 from trader_monitor.runtime.blocks import Block, Columns, Group, encode_block, merged_columns
-from trader_monitor.runtime.rows import Damaged
+from trader_monitor.runtime.rows import PART, Damaged
 
 log = structlog.get_logger(__name__)
 
@@ -50,8 +50,6 @@ RAW, MINUTE, QUARTER = 0, 60, 900
 DAMAGED = -1
 """The tier of blocks that cannot be read: out of the way, never deleted."""
 COLUMNS = {RAW: 1, MINUTE: 5, QUARTER: 5}
-PART = 256
-"""Series per block: ids with the same quotient."""
 DAY_MS = 86_400_000
 FAN_IN = 8
 GRACE_MS = 3_600_000
