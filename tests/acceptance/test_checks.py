@@ -32,7 +32,7 @@ async def test_tcp_heartbeat_process_and_promql_fail_alert_recover_and_resolve(t
         await house.send({**beat, "at": time.time(), "interval_seconds": 0.25})
         await house.send(account(50.0))
         why = {
-            "gateway": "Connect call failed",
+            "gateway": "Connection refused",
             "pulse": "ago, wanted one every 0.25 s",
             "worker": "0 processes match, wanted at least 1",
             "margin": "is 50, which breaks account_equity > 100",

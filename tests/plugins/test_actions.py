@@ -49,7 +49,7 @@ async def test_a_command_succeeds_with_status_0_and_its_words_are_the_outcome() 
 
 FAILURES = [
     ("another status is a failure, with its words", "echo broken; exit 3", "status 3: broken"),
-    ("so is a signal", "kill -9 $$", "signal 9"),
+    ("so is a signal", "kill -9 $$", "signal 9$"),
 ]
 
 

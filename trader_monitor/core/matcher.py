@@ -98,7 +98,8 @@ def compile_pattern(pattern: str) -> Pattern:
         _refuse(parsed)
         return Pattern(compiled, parsed)
     except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"error parsing regexp: {error}") from None
+        # Its position counts in our translation, which nobody has seen.
+        raise ValueError(f"error parsing regexp: {getattr(error, 'msg', error)}") from None
 
 
 def _translate(pattern: str) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import ssl
 
-__all__ = ["could_not_ask"]
+__all__ = ["could_not_ask", "in_words"]
 
 OURS = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL, errno.EPERM, errno.EACCES}
@@ -32,3 +33,11 @@ def could_not_ask(error: BaseException) -> bool:
             return False
         error = inner
     return False
+
+
+def in_words(error: BaseException) -> str:
+    """What an error of a connection says, without the library's own wording: `no connection: Connection refused`."""
+    cause = getattr(error, "os_error", error)
+    if isinstance(cause, ConnectionError | TimeoutError) and cause.errno:
+        return f"no connection: {os.strerror(cause.errno)}"
+    return str(error) or type(error).__name__

@@ -33,5 +33,5 @@ async def command(options: Options, env: Env, incident: Incident) -> str:
     ran = await run(options.argv, environment={**options.environment, **told}, directory=options.directory)
     if ran.status != 0:
         how = f"signal {-ran.status}" if ran.status < 0 else f"status {ran.status}"
-        raise RuntimeError(f"{options.argv[0]} ended with {how}: {ran.output}")
+        raise RuntimeError(f"{options.argv[0]} ended with {how}" + (f": {ran.output}" if ran.output else ""))
     return ran.output

@@ -19,7 +19,7 @@ from trader_monitor.runtime.names import connect, look_up
 from trader_monitor.runtime.options import refuse, wrong_address, wrong_headers, wrong_pattern
 from trader_monitor.runtime.probe import Probe
 from trader_monitor.runtime.registry import check
-from trader_monitor.runtime.unasked import could_not_ask
+from trader_monitor.runtime.unasked import could_not_ask, in_words
 
 MAX_BODY = 1 << 18
 DAY = 86_400.0
@@ -83,7 +83,7 @@ async def http(options: Options, env: Env) -> Probe:
     except (aiohttp.ClientError, OSError) as error:
         if could_not_ask(error):
             raise
-        return Probe(False, str(error) or type(error).__name__, time.monotonic() - began)
+        return Probe(False, in_words(error), time.monotonic() - began)
     return Probe(wrong is None, wrong or f"status {answer.status} in {seconds:.3f} s", seconds)
 
 
@@ -127,6 +127,7 @@ def _wrong(options: Options, status: int, content_type: str, body: bytes, second
 
 
 def _anywhere(pattern: str) -> Pattern:
+    compile_pattern(pattern)  # alone first: `a)(b` is none, and would be one within these
     return compile_pattern(f"(?s:.*)(?:{pattern})(?s:.*)")
 
 

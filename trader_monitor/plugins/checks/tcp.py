@@ -12,7 +12,7 @@ from trader_monitor.runtime.names import connect
 from trader_monitor.runtime.options import refuse, unless
 from trader_monitor.runtime.probe import Probe
 from trader_monitor.runtime.registry import check
-from trader_monitor.runtime.unasked import could_not_ask
+from trader_monitor.runtime.unasked import could_not_ask, in_words
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,7 +35,7 @@ async def tcp(options: Options, env: Env) -> Probe:
     except OSError as error:
         if could_not_ask(error):
             raise
-        return Probe(False, error.strerror or str(error) or type(error).__name__, time.monotonic() - began)
+        return Probe(False, in_words(error), time.monotonic() - began)
     seconds = time.monotonic() - began
     connection.close()
     if options.max_latency is not None and seconds > options.max_latency:
