@@ -41,6 +41,11 @@ CASES = [
         ['line 4: checks.api.methud: unknown key; did you mean "method"?'],
     ),
     (
+        "a key that resembles none is told all that there are",
+        '[logging]\ncolour = "red"',
+        ["line 2: logging.colour: unknown key; there are format, level"],
+    ),
+    (
         "a number in quotes is told how to be written",
         '[store]\nmax_series = "50000"',
         ['line 2: store.max_series = "50000": expected an integer; write 50000 without quotes'],

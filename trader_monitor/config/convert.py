@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get
 
 import msgspec
 
-from trader_monitor.config.errors import Place, Report, close_to
+from trader_monitor.config.errors import Place, Report, among, close_to
 from trader_monitor.config.values import Duration, Listen, Secret, Size
 from trader_monitor.runtime.options import OptionError
 
@@ -56,7 +56,7 @@ class Converter:
         fields = {f.encode_name: f for f in msgspec.structs.fields(kind)}
         for key in value:
             if key not in fields:
-                self.report.wrong((*path, key), "unknown key", hint=close_to(key, {*fields, *names}))
+                self.report.wrong((*path, key), "unknown key", hint=among(key, {*fields, *names}, "keys"))
         arguments: dict[str, Any] = {}
         keys = {field.name: key for key, field in fields.items()}
         sound = True
