@@ -190,7 +190,7 @@ def test_a_late_and_a_test_notice_say_so() -> None:
 def test_who_is_woken_reads_what_was_done_and_how_long_it_lasted() -> None:
     done = "restart: done, it did not help"
     assert payload(notice(done=done))["alerts"][0]["annotations"]["actions"] == done
-    assert line(notice(done=done), colour=False).endswith(f"({done})")
+    assert f"  ({done})  https://wiki/" in line(notice(done=done), colour=False)
     ended = msgspec.structs.replace(FIRING, state="resolved", transition=3, resolved_at=1_700_000_077.0)
     assert "after 1 min 16 s" in line(notice(ended, state="resolved"), colour=False)
 
@@ -487,7 +487,7 @@ def test_the_console_line_is_one_line_without_commands_to_the_terminal() -> None
 
 def test_the_console_line_reads_well() -> None:
     assert line(notice(), colour=False) == (
-        "22:13:21  FIRING   critical   drawdown  bot is 12.0% below its peak  [source=bot]"
+        "22:13:21  FIRING   critical   drawdown  bot is 12.0% below its peak  [source=bot]  https://wiki/drawdown"
     )
     ended = msgspec.structs.replace(FIRING, resolved_at=1_700_000_060.0)
     assert line(notice(ended, state="resolved"), colour=False).startswith("22:14:20  RESOLVED critical ")

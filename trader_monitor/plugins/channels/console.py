@@ -60,6 +60,7 @@ def line(notice: Notice, *, colour: bool) -> str:
         f"[{labels}]" if labels else "",
         f"({harmless(notice.answer)})" if notice.answer else "",
         f"({harmless(notice.done)})" if notice.done else "",
+        harmless(alert.runbook) if alert.runbook and not resolved else "",
     )
     return "  ".join(part for part in parts if part)
 

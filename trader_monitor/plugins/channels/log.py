@@ -43,6 +43,7 @@ def log(options: LogOptions, env: Env, notice: Notice) -> str:
         fingerprint=alert.fingerprint,
         answer=harmless(notice.answer),
         actions=harmless(notice.done),
+        runbook=harmless(alert.runbook or ""),
         late=notice.late,
         test=notice.test,
     )
