@@ -108,14 +108,16 @@ async def test_status_is_a_table_for_people_and_json_for_scripts() -> None:
             'orders       12,000  orders{order_id="8f3a", source="a\\u001b"}',
             "all others   345     x{long=",
             "orders         49,000\n",
-            "evaluate  running  essential",
-            "feed      parked",
+            "the feed rests · and 1 more",
+            "parts   1 of 2 run",
+            "feed  parked",
             "gateway  http  fails   open ",
             "desk     webhook  closed",
             "\\u001b[2J",
         ):
             assert part in told.out
         assert "\x1b" not in told.out
+        assert "evaluate" not in told.out  # it runs, and always has
         assert (await command("status", "--json", "--url", house.url)).json == STATUS
         assert (await command("status", "--exit-code", "--url", house.url)).code == 1
         house.answers["/v1/status"] = (200, {"state": "ok"})
@@ -129,6 +131,8 @@ STATUS = {
     "uptime_seconds": 4000.0,
     "state": "warning",
     "since": 1.7e9,
+    "headline": "the feed rests",
+    "others": 1,
     "children": [
         {"name": "evaluate", "state": "running", "essential": True, "restarts": 0, "since": 1.7e9, "last_cause": None},
         {"name": "feed", "state": "parked", "essential": False, "restarts": 5, "since": 1.7e9, "last_cause": "\x1b[2J"},

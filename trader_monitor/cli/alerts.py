@@ -9,7 +9,7 @@ from typing import Any
 
 from trader_monitor.cli.door import Door, door_arguments
 from trader_monitor.cli.outcome import Exit
-from trader_monitor.cli.text import clock, number, table
+from trader_monitor.cli.text import clock, number, table, zone
 
 EXAMPLES = """
   trader-monitor alerts
@@ -52,13 +52,8 @@ def run(args: argparse.Namespace) -> int:
             for a in shown
         ]
         tones = ["quiet" if a.get("state") != "firing" else _TONES.get(str(a.get("severity")), "") for a in shown]
-        print(
-            table(
-                ("AT" if args.history is not None else "SINCE", "STATE", "SEVERITY", "RULE", "VALUE", "SUMMARY"),
-                rows,
-                tones,
-            )
-        )
+        when = f"{'SINCE' if args.history is None else 'AT'} ({zone()})"
+        print(table((when, "STATE", "SEVERITY", "RULE", "VALUE", "SUMMARY"), rows, tones))
     else:
         print("no alert" if args.history is None else "no alert has been")
     firing = any(a.get("state") == "firing" for a in present)

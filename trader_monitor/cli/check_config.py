@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         return Exit.OK
     print(f"{path}: {paint('valid', 'good')}")
     for section, names in named.items():
-        print(f"  {section:<10}  {len(names):>3}  {', '.join(names)}")
+        print(f"  {section:<10}  {len(names):>3}  {', '.join(names)}".rstrip())
     armed = sorted(name for name, action in config.actions.items() if action.armed)
     if config.actions:
         print(f"  armed: {', '.join(armed)}" if armed else "  no action is armed: all are rehearsals")

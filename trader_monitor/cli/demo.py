@@ -18,8 +18,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from string import Template
@@ -27,7 +28,7 @@ from typing import Any, Final
 
 from trader_monitor.cli.door import Door
 from trader_monitor.cli.outcome import Exit, Failure
-from trader_monitor.cli.text import clean, paint
+from trader_monitor.cli.text import clean, duration, paint
 from trader_monitor.config.values import Duration
 
 EXAMPLES = """
@@ -94,9 +95,12 @@ class Stage:
     def alert(self, alert: dict[str, Any]) -> None:
         labels, state = alert.get("labels") or {}, str(alert.get("status"))
         severity, name = str(labels.get("severity")), str(labels.get("alertname"))
-        summary = str((alert.get("annotations") or {}).get("summary") or "")
+        told = alert.get("annotations") or {}
+        more = [str(told[key]) for key in ("answer", "actions") if told.get(key)]
         tone = "good" if state == "resolved" else _TONES.get(severity, "")
-        self.say("alert", f"{state.upper():<8}  {name}, {severity}: {summary}", tone, alert=alert)
+        how = f" after {duration(_lasted(alert))}" if state == "resolved" else ""
+        text = f"{state.upper():<8}  {name}, {severity}{how}: {told.get('summary') or ''}"
+        self.say("alert", text + (f" ({'; '.join(more)})" if more else ""), tone, alert=alert)
 
     def watch(self, house: House, until: float) -> None:
         """Tells of checks, actions and the recording's end, until it is time or the daemon is gone."""
@@ -241,6 +245,12 @@ def _awaited(look: Callable[[], str | None], what: str, why: Callable[[], str] =
             raise Failure(f"{what}: {why()}", Exit.UNREACHABLE)
         _pause.wait(0.05)
     return found
+
+
+def _lasted(alert: Mapping[str, Any]) -> float:
+    """From its beginning to its end."""
+    begin, end = (datetime.fromisoformat(alert[key]) for key in ("startsAt", "endsAt"))
+    return max(0.0, (end - begin).total_seconds())
 
 
 def _last_line(log: Path) -> str:

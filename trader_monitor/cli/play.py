@@ -1,9 +1,9 @@
 """Play a bot's recording into the running daemon, as if the bot were trading now.
 
-Events are sent at the recording's own pace divided by --speed. Each one's `at` becomes the moment of sending; the
+Events are sent --speed times as fast as they were recorded. Each one's `at` becomes the moment of sending; the
 recorded time is kept in its context as `recorded_at`. Each bears an id, so that a second play, or one that goes on
-after an interruption, is harmless: what the daemon has already is counted as a duplicate. A daemon that is restarted
-in the middle is waited for.
+after an interruption, is harmless: what the daemon has already is counted as a duplicate, and so is
+what the recording itself says twice. A daemon that is restarted in the middle is waited for.
 """
 
 from __future__ import annotations
@@ -54,9 +54,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--speed", default="1", metavar="N|max", help="how many times as fast as it was recorded (default 1)"
     )
     parser.add_argument(
-        "--longest-pause", metavar="DURATION", help="cut longer pauses to this, after the division (default: keep them)"
+        "--longest-pause", metavar="DURATION", help="cut what is longer, as played, to this (default: keep all)"
     )
-    parser.add_argument("--patience", default="2m", metavar="DURATION", help="wait so long for a daemon that went away")
+    parser.add_argument(
+        "--patience", default="2m", metavar="DURATION", help="wait so long for a daemon that is away (default 2m)"
+    )
     parser.add_argument("--skip", type=int, default=0, metavar="LINES", help="leave out the file's first lines")
     door_arguments(parser)
 

@@ -1,4 +1,4 @@
-"""How the daemon is, and all that it watches: children, checks and breakers, channels, alerts, ingest, store."""
+"""How the daemon is, and all that it watches: the worst first, figures, checks and breakers, channels, its parts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from trader_monitor.cli.door import Door, door_arguments
 from trader_monitor.cli.outcome import Exit
-from trader_monitor.cli.text import clean, clock, duration, number, paint, size, table
+from trader_monitor.cli.text import clean, clock, duration, number, paint, size, table, zone
 
 EXAMPLES = """
   trader-monitor status
@@ -43,15 +43,20 @@ def run(args: argparse.Namespace) -> int:
 def _report(url: str, status: Mapping[str, Any]) -> Iterable[str]:
     state = str(status.get("state", "unknown"))
     since = status.get("since")
-    head = f"{paint(clean(state.upper()), _TONES.get(state, 'warning'))}" + (f" since {clock(since)}" if since else "")
+    head = f"{paint(clean(state.upper()), _TONES.get(state, 'warning'))}" + (
+        f" since {clock(since)} {zone()}" if since else ""
+    )
     yield f"{head} · {url} · version {clean(status.get('version', '?'))} · up {duration(status.get('uptime_seconds'))}"
+    if state != "ok" and status.get("headline"):
+        others = status.get("others") or 0
+        yield paint(clean(status["headline"]), "strong") + (f" · and {number(others)} more" if others else "")
     now = float(status.get("now") or 0.0)
     yield ""
     yield from _figures(status)
-    yield from _children(status.get("children") or [], now)
-    yield from _refusals(status.get("series") or {})
     yield from _checks(status.get("checks") or [], now)
     yield from _channels(status.get("channels") or [], now)
+    yield from _refusals(status.get("series") or {})
+    yield from _children(status.get("children") or [], now)
 
 
 def _figures(status: Mapping[str, Any]) -> Iterable[str]:
@@ -83,7 +88,13 @@ def _figures(status: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _children(children: list[Mapping[str, Any]], now: float) -> Iterable[str]:
-    if not children:
+    """Those with a history first and in full; where all run, that is all there is to say."""
+    shown = [child for child in children if child.get("state") != "running" or child.get("restarts")]
+    if children:
+        yield ""
+        running = sum(child.get("state") == "running" for child in children)
+        yield f"parts   {number(running)} of {number(len(children))} run (--json names them all)"
+    if not shown:
         return
     rows = [
         (
@@ -94,11 +105,10 @@ def _children(children: list[Mapping[str, Any]], now: float) -> Iterable[str]:
             _ago(child.get("since"), now),
             child.get("last_cause") or "",
         )
-        for child in children
+        for child in shown
     ]
-    tones = [_CHILD_TONES.get(str(child.get("state")), "warning") for child in children]
-    yield ""
-    yield table(("CHILD", "STATE", "", "RESTARTS", "SINCE", "LAST CAUSE"), rows, tones)
+    tones = [_CHILD_TONES.get(str(child.get("state")), "warning") for child in shown]
+    yield table(("PART", "STATE", "", "RESTARTS", "SINCE", "LAST CAUSE"), rows, tones)
 
 
 def _refusals(series: Mapping[str, Any]) -> Iterable[str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final, TextIO
 
-__all__ = ["clean", "clock", "duration", "number", "paint", "size", "table"]
+__all__ = ["clean", "clock", "duration", "number", "paint", "size", "table", "zone"]
 
 _COLOURS: Final = {
     "good": "32",
@@ -98,3 +98,8 @@ def clock(at: float | None) -> str:
         return datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     except (OverflowError, ValueError, OSError):
         return str(at)
+
+
+def zone() -> str:
+    """The name of that zone: UTC, CET."""
+    return datetime.now(UTC).astimezone().tzname() or "local time"
