@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import socket
 
-from aiohttp import ClientSession, DummyCookieJar, TCPConnector
+from aiohttp import ClientResponse, ClientSession, DummyCookieJar, TCPConnector
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from trader_monitor.runtime.names import look_up
 from trader_monitor.runtime.threads import Threads
 
-__all__ = ["open_session"]
+__all__ = ["beginning", "open_session"]
 
 
 def open_session(threads: Threads) -> ClientSession:
@@ -27,6 +27,17 @@ def open_session(threads: Threads) -> ClientSession:
         headers={"User-Agent": "trader-monitor", "Accept-Encoding": "identity"},
         auto_decompress=False,
     )
+
+
+async def beginning(answer: ClientResponse, most: int) -> bytes:
+    """As much of the body; an endless one is not read on."""
+    chunks: list[bytes] = []
+    async for chunk in answer.content.iter_chunked(1 << 16):
+        chunks.append(chunk[:most])
+        most -= len(chunk)
+        if most <= 0:
+            break
+    return b"".join(chunks)
 
 
 class _Resolver(AbstractResolver):
