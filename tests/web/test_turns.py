@@ -125,8 +125,16 @@ def told(answer: Answer) -> tuple[int, int, list[tuple[int, str, str]]]:
 async def test_lines_of_the_socket_come_in_turns_too(tmp_path: Path) -> None:
     line = b'{"a":[' + b"[]," * 21_000 + b"1]}"
     async with doors(tmp_path) as house, beating(house) as longest:
-        answer = await take_lines(house.env, enumerate([line] * 8, 1))
+        answer = await take_lines(house.env, list(enumerate([line] * 8, 1)))
         assert (answer.status, answer.refused) == (400, 8)
+        assert longest() < LATE
+
+
+async def test_many_bodies_at_once_take_their_turns_one_after_the_other(tmp_path: Path) -> None:
+    body = b"\n".join([text(b",".join(b'"k%d":1' % n for n in range(6_000)) + b"}")] * 3)
+    async with doors(tmp_path) as house, beating(house) as longest:
+        answers = await asyncio.gather(*(take_body(house.env, body, "ndjson") for _ in range(20)))
+        assert {answer.refused for answer in answers} == {3}
         assert longest() < LATE
 
 

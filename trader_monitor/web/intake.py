@@ -9,6 +9,7 @@ import asyncio
 import time
 from itertools import islice
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from msgspec import Struct
 from msgspec.structs import asdict
@@ -27,7 +28,7 @@ from trader_monitor.web.cut import Cut
 from trader_monitor.web.fields import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from trader_monitor.runtime.env import Env
 
@@ -36,8 +37,15 @@ __all__ = ["Answer", "border_of", "take_body", "take_lines"]
 SLICE = 200
 """Events that are checked before others get their turn."""
 
-TURN = 0.005
+TURN = 0.004
 """Seconds that events which take long may take before others get their turn."""
+
+SMALL = 16 << 10
+"""Bytes of a body that waits for no other."""
+
+_LARGE: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+"""Whose turn it is."""
+_END = object()
 
 
 class Answer(Struct, frozen=True):
@@ -64,49 +72,60 @@ def border_of(env: Env) -> Border:
 async def take_body(env: Env, body: bytes, form: Format) -> Answer:
     """Takes a whole body. Raises TooMany, and StoreUnavailable; then nothing of it was accepted."""
     border = border_of(env)
+    await _one_after_another(_turns(border, body, form), len(body))
+    return await _recorded(env, border)
+
+
+async def take_lines(env: Env, lines: Sequence[tuple[int, bytes]]) -> Answer:
+    """Takes numbered lines of JSON. Raises StoreUnavailable; then none of them was accepted."""
+    border = border_of(env)
+    await _one_after_another(_slices(border, iter(lines)), sum(len(line) for _, line in lines))
+    return await _recorded(env, border)
+
+
+async def _one_after_another(turns: Iterator[None], size: int) -> None:
+    """Takes each turn; between two, all others have theirs, but of large bodies only one."""
+    if size <= SMALL:
+        for _ in turns:
+            await asyncio.sleep(0)
+        return
+    lock = _LARGE.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+    under_way = True
+    while under_way:
+        async with lock:
+            under_way = next(turns, _END) is not _END
+            if under_way:
+                await asyncio.sleep(0)
+
+
+def _turns(border: Border, body: bytes, form: Format) -> Iterator[None]:
+    """Takes a whole body, a bit of it at each step. Raises TooMany."""
     match form:
         case "msgpack":
             pieces = numbered_pieces(body)
             while border.take_packed(pieces, _turn()):
-                await _others()
+                yield
         case "json":
-            await _take_slices(border, await _items(body))
+            numbered = numbered_items(body)
+            if numbered is None:
+                array = Cut(body, MAX_EVENTS)
+                while array.scan():
+                    yield
+                numbered = array.items()
+            yield from _slices(border, numbered)
         case "ndjson":
-            await _take_slices(border, iter(numbered_lines(body)))
-    return await _recorded(env, border)
+            yield from _slices(border, iter(numbered_lines(body)))
 
 
-async def take_lines(env: Env, lines: Iterable[tuple[int, bytes]]) -> Answer:
-    """Takes numbered lines of JSON. Raises StoreUnavailable; then none of them was accepted."""
-    border = border_of(env)
-    await _take_slices(border, iter(lines))
-    return await _recorded(env, border)
+def _slices(border: Border, numbered: Iterator[tuple[int, bytes]]) -> Iterator[None]:
+    while border.take(islice(numbered, SLICE), _turn()):
+        yield
 
 
 def _turn() -> Callable[[], bool]:
     """Says when a turn that begins now has been long enough."""
     end = time.perf_counter() + TURN
     return lambda: time.perf_counter() >= end
-
-
-async def _others() -> None:
-    """Lets others have their turn."""
-    await asyncio.sleep(0)
-
-
-async def _items(body: bytes) -> Iterator[tuple[int, bytes]]:
-    numbered = numbered_items(body)
-    if numbered is None:
-        array = Cut(body, MAX_EVENTS)
-        while array.scan():
-            await _others()
-        numbered = array.items()
-    return numbered
-
-
-async def _take_slices(border: Border, numbered: Iterator[tuple[int, bytes]]) -> None:
-    while border.take(islice(numbered, SLICE), _turn()):
-        await _others()
 
 
 async def _recorded(env: Env, border: Border) -> Answer:
