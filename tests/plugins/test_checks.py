@@ -114,7 +114,7 @@ async def test_no_descriptors_left_is_no_proof_either() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-async def test_an_endless_body_is_read_up_to_a_mebibyte() -> None:
+async def test_of_an_endless_body_only_the_beginning_is_read() -> None:
     async def endless(request: web.Request) -> web.StreamResponse:
         answer = web.StreamResponse()
         await answer.prepare(request)

@@ -17,6 +17,7 @@ from trader_monitor.core.matcher import Pattern, compile_pattern
 from trader_monitor.runtime.env import Env
 from trader_monitor.runtime.names import connect, look_up
 from trader_monitor.runtime.options import refuse, wrong_address, wrong_headers, wrong_pattern
+from trader_monitor.runtime.outgoing import beginning
 from trader_monitor.runtime.probe import Probe
 from trader_monitor.runtime.registry import check
 from trader_monitor.runtime.unasked import could_not_ask, in_words
@@ -73,7 +74,7 @@ async def http(options: Options, env: Env) -> Probe:
             ssl=tls if tls is not None else True,
             timeout=UNTIMED,
         ) as answer:
-            body = await _body(answer)
+            body = await beginning(answer, MAX_BODY)
         seconds = time.monotonic() - began
         kind = answer.headers.get("Content-Type", "")
         looked = (_wrong, options, answer.status, kind, body, seconds)
@@ -95,16 +96,6 @@ async def _resolved(options: Options, env: Env) -> None:
 
 def _tls(options: Options) -> ssl.SSLContext | None:
     return ssl.create_default_context(cafile=options.ca) if options.ca is not None else None
-
-
-async def _body(answer: aiohttp.ClientResponse) -> bytes:
-    """Its beginning; an endless body is not read on."""
-    body = bytearray()
-    async for chunk in answer.content.iter_chunked(1 << 16):
-        body += chunk
-        if len(body) > MAX_BODY:
-            break
-    return bytes(body[:MAX_BODY])
 
 
 def _wrong(options: Options, status: int, content_type: str, body: bytes, seconds: float) -> str | None:
