@@ -121,6 +121,13 @@ async def test_who_resumes_gets_what_it_missed_without_gap_or_duplicate(tmp_path
             assert trades == [f"t{number}" for number in range(2, 30)]
 
 
+async def test_a_snapshot_after_a_restart_has_the_latest_fills(tmp_path: Path) -> None:
+    async with stage(tmp_path) as house:
+        await house.journal.record([trade(1), trade(2)])
+    async with stage(tmp_path) as house, house.client("?topics=trades") as client:
+        assert [told["id"] for told in (await client.next())["trades"]] == ["t1", "t2"]
+
+
 @pytest.mark.parametrize("resume", ["1", "99999999999999999", "0"])
 async def test_a_number_that_cannot_be_resumed_from_is_answered_with_a_snapshot(tmp_path: Path, resume: str) -> None:
     async with stage(tmp_path) as house, house.client(f"?resume={resume}") as client:

@@ -74,7 +74,7 @@ class Board:
         exchanges = self._exchanges = Exchanges(tally)
         bots = self._bots = Bots(tally)
         agents, models = Agents(tally), Models(tally)
-        self.trading = Trading(fills.books, fills.ledgers, accounts.curves)
+        self.trading = Trading(fills.books, fills.ledgers, accounts.curves, fills.latest)
         self.connections = exchanges.connections
         self.streams = exchanges.streams
         self.heartbeats = bots.heartbeats

@@ -143,7 +143,7 @@ class Feed:
         self._types = types
         self._told = _Told()
         self._children: tuple[ChildView, ...] = ()
-        self._trades: deque[Trade] = deque(maxlen=RECENT_TRADES)
+        self._trades: deque[Trade] = deque(board.trading.latest, maxlen=RECENT_TRADES)
         self._new_trades: deque[Trade] = deque(maxlen=MAX_TRADES)
         self._new_trade_count = 0
         self._alerts: list[AlertChanged] = []

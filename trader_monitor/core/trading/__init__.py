@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import NamedTuple
 
+from trader_monitor.core.facts import Trade
 from trader_monitor.core.trading.accounts import AccountKey
 from trader_monitor.core.trading.book import Book
 from trader_monitor.core.trading.equity import Equity
@@ -14,8 +16,9 @@ __all__ = ["AccountKey", "Book", "BookKey", "Equity", "Ledger", "LedgerKey", "Tr
 
 
 class Trading(NamedTuple):
-    """What readers see of it: live dictionaries, not to be written to."""
+    """What readers see of it: live collections, not to be written to. `latest` are the last trades, oldest first."""
 
     books: dict[BookKey, Book]
     ledgers: dict[LedgerKey, Ledger]
     curves: dict[AccountKey, Equity]
+    latest: deque[Trade]

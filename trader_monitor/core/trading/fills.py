@@ -6,6 +6,7 @@ what changed, at the newest `at`.
 
 from __future__ import annotations
 
+from collections import deque
 from decimal import Decimal
 from typing import TypeAlias
 
@@ -31,12 +32,17 @@ SymbolKey: TypeAlias = tuple[str, str | None, str, str | None]
 _StreamKey: TypeAlias = tuple[str, str | None, str | None, str, str, str | None]
 
 
+LATEST = 50
+"""Trades that are kept as they came, for who looks."""
+
+
 class FillsKept(Struct, array_like=True):
     """What a snapshot keeps of the fills."""
 
     books: list[tuple[BookKey, Book]]
     ledgers: list[tuple[LedgerKey, Ledger]]
     symbols: list[tuple[SymbolKey, Decimal]]
+    latest: list[Trade] = []
 
 
 class _Shown:
@@ -159,6 +165,7 @@ class Fills:
         self.tally = tally
         self.books: dict[BookKey, Book] = {}
         self.ledgers: dict[LedgerKey, Ledger] = {}
+        self.latest: deque[Trade] = deque(maxlen=LATEST)
         self._accounts: dict[LedgerKey, _Account] = {}
         self._positions: dict[BookKey, _Position] = {}
         self._symbols: dict[SymbolKey, _Symbol] = {}
@@ -191,6 +198,7 @@ class Fills:
 
     def fold(self, trade: Trade, t_ms: int) -> None:
         """Takes a trade in; its series are written when the step settles."""
+        self.latest.append(trade)
         key = (trade.source, trade.account, trade.exchange, trade.symbol, trade.side, trade.currency)
         stream = self._streams.get(key)
         if stream is None:
@@ -250,9 +258,11 @@ class Fills:
             list(self.books.items()),
             list(self.ledgers.items()),
             [(key, symbol.realized) for key, symbol in self._symbols.items()],
+            list(self.latest),
         )
 
     def restore(self, kept: FillsKept) -> None:
         self.books.update(kept.books)
         self.ledgers.update(kept.ledgers)
+        self.latest.extend(kept.latest)
         self._symbols.update((key, _Symbol(self, key, realized)) for key, realized in kept.symbols)
