@@ -434,10 +434,7 @@ class Residence(House):
         ill = [pulse for pulse in pulses if pulse[3] != 200]
         assert not ill, f"/health was not answered: {ill[:3]}"
         took = sorted((pulse[1] - pulse[2] for pulse in pulses), reverse=True)
-        assert took[0] <= 10 * within, f"/health took {took[0]:.3f} s"
-        late = [seconds for seconds in took if seconds > within]
-        most = 1 + len(took) // 50  # two cores carry the daemon, the test and its watcher: one in fifty is theirs
-        assert len(late) <= most, f"/health took {late[:5]} s, in {len(late)} of {len(took)} cases"
+        assert took[0] <= within, f"/health took {took[:5]} s, of {len(took)} cases"
         after = [(child["name"], child["restarts"]) for child in (await self.get("/v1/status"))["children"]]
         assert after == before, "a child died"
         bad = [r for r in self.records()[records:] if r["level"] in ("error", "critical") and r["logger"] not in WANTED]
