@@ -162,10 +162,12 @@ class SeriesStore:
 
     def forget(self, sids: Iterable[int]) -> None:
         """Takes series away (retention); their ids are not given again."""
+        gone: dict[str, set[int]] = {}
         for sid in sids:
             labels = self._labels[sid]
             if labels is None:
                 continue
+            gone.setdefault(_name(labels), set()).add(sid)
             del self._ids[labels]
             self._labels[sid] = None
             self._heads[sid] = None
@@ -173,12 +175,13 @@ class SeriesStore:
             self._longer.pop(sid, None)
             self._touched.discard(sid)
             self.crowded.discard(sid)
-            name = _name(labels)
-            left = [other for other in self._by_name[name] if other != sid]
+        for name, those in gone.items():
+            left = [other for other in self._by_name[name] if other not in those]
             if left:
                 self._by_name[name] = left
             else:
                 del self._by_name[name]
+        if gone:
             self._selections.clear()
             self.generation += 1
 

@@ -47,7 +47,8 @@ SNAPSHOT_EVERY = 300.0
 SNAPSHOT_FACTS = 50_000
 HOUSE_EVERY = 60.0
 ENDED_MS, SILENT_MS = 3_600_000, 86_400_000
-_PIECE, _SLICE = 200, 20
+_PIECE = 200
+_SILENT, _SLICE = 2_000, 500
 _CATALOG_PIECE = 2_000
 
 
@@ -150,7 +151,7 @@ async def forget_silent(journal: Journal, now: Now) -> int:
     ended = stale_mask(series.last_v[sids]) & (newest < wall - ENDED_MS)
     gone = sids[(newest > NEVER) & (ended | (newest < wall - SILENT_MS))].tolist()
     forgotten = 0
-    for start in range(0, min(len(gone), _PIECE), _SLICE):
+    for start in range(0, min(len(gone), _SILENT), _SLICE):
         flushed = [sid for sid in gone[start : start + _SLICE] if not len(series.unflushed(sid)[0])]
         series.forget(flushed)
         forgotten += len(flushed)
