@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
+from trader_monitor.core.facts import Labels
 from trader_monitor.core.matcher import Matcher
 from trader_monitor.core.order import in_order
 from trader_monitor.core.promql.frame import Bools, Context, Frame, Ints, LabelSets
@@ -87,7 +88,11 @@ class _Chosen:
         if last is not None and last[0] is source and np.array_equal(selected, last[2]):
             self._last = (source, generation, *last[2:])
             return last[3], last[4]
-        rows = in_order((source.labels_of(sid), sid) for sid in selected.tolist())
+        known: list[tuple[Labels, int]] = []
+        if last is not None and last[0] is source and np.array_equal(selected[: len(last[2])], last[2]):
+            known = list(zip(last[4], last[3].tolist(), strict=True))
+        fresh = in_order((source.labels_of(sid), sid) for sid in selected[len(known) :].tolist())
+        rows = sorted(known + fresh) if known else fresh  # two sorted runs: that is one pass
         sids = np.array([sid for _, sid in rows], np.int64)
         labels = tuple(labels for labels, _ in rows)
         self._last = (source, generation, selected, sids, labels)
