@@ -10,13 +10,16 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 
 from tests.web.chromium import Browser, Page, chromium
-from tests.web.stage import Stage, account, alert, check, child, samples, stage, trade
+from tests.web.stage import CLOCK, Stage, account, alert, check, child, samples, stage, trade
 from trader_monitor.config.values import Listen
+from trader_monitor.core.facts import ActionStep
 from trader_monitor.runtime.history import History
 from trader_monitor.runtime.sockets import bind_tcp, port_of
 from trader_monitor.web.api import board, page, prometheus
@@ -86,6 +89,30 @@ async def test_all_is_well_then_critical_then_well_again(tmp_path: Path, need: C
         await house.journal.record([alert(state="resolved", transition=2, fired_at=time.time() - 5)])
         await shown.until(f"{WORD} === 'all well' && document.getElementById('firing').hidden")
         assert "resolved" in await shown.text("#alerts")
+
+
+async def test_an_alert_of_a_check_says_what_was_answered_and_what_was_done(
+    tmp_path: Path, need: Callable[..., str]
+) -> None:
+    def step(phase: Any, incident: str = "gateway-2") -> ActionStep:
+        now = CLOCK.now()
+        more: Any = {"at": now.wall, "mono": now.mono, "who": "recover", "why": "it failed"}
+        return ActionStep(incident=incident, check="gateway", action="restart", rung=0, phase=phase, **more)
+
+    async with site(tmp_path) as (house, url), tab(need, tmp_path, url) as shown:
+        await house.journal.record([step("over_budget", "gateway-1")])
+        await house.journal.record(
+            [check("gateway", False, state="open", failures=3, message="status 503, wanted 2xx")]
+        )
+        fired = alert("check_failing", summary="The check gateway fails")
+        labels = {**fired.labels, "check": "gateway"}
+        await house.journal.record([msgspec.structs.replace(fired, labels=labels)])
+        await house.journal.record([step("started"), step("failed")])
+        await shown.until("document.querySelector('#firing small')?.innerText.includes('failed')")
+        assert await shown.text("#firing small") == "status 503, wanted 2xx · restart failed"
+        await house.journal.record([step("verified")])
+        await house.journal.record([check("gateway", True)])
+        await shown.until("document.querySelector('#firing small').innerText === ''")
 
 
 async def test_figures_move_as_the_facts_come(tmp_path: Path, need: Callable[..., str]) -> None:

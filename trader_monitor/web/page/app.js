@@ -1,4 +1,4 @@
-// The page: opens the door, keeps the feed, says whether all is well, and redraws calmly.
+// The page: its door, its feed, and whether all is well.
 
 import { Board } from "./board.js";
 import { Charts } from "./charts.js";
@@ -24,7 +24,7 @@ async function ask(path, query) {
 		if (answer.status === 401) return { status: 401 };
 		return await answer.json();
 	} catch {
-		return null; // away: the feed says so, and asks again
+		return null; // the feed says so, and asks again
 	}
 }
 
@@ -139,7 +139,7 @@ function clockwork() {
 	tick(store.now());
 	state();
 	vitals();
-	// The present moves by a pixel every so often; no need to draw sooner.
+	// The present moves by a pixel every so often.
 	if (charts.view.end === null && Date.now() - drawn > Math.max(1000, charts.view.span)) {
 		drawn = Date.now();
 		charts.draw(true);

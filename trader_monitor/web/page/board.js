@@ -1,4 +1,4 @@
-// The tables: accounts, positions, host, exchanges, bots, checks, alerts and the monitor's own children.
+// The tables, each drawn from the store.
 
 import { rank } from "./store.js";
 import { ago, amount, at, bytes, clock, count, dim, el, factor, gain, get, join, key, money, mood, none, percent, pill, span, tone } from "./format.js";
@@ -13,7 +13,7 @@ export class Board {
 		this.chosen = null;
 	}
 
-	/** Draws what has changed; what shows the same is left alone, focus and selection with it. */
+	/** Draws what has changed; the rest keeps its focus and selection. */
 	draw() {
 		const { store } = this;
 		for (const [id, draw] of Object.entries(PARTS)) {
@@ -93,7 +93,7 @@ function accounts(store, board) {
 			differs(a, "pnl_realized_reported", "As its own fills say"))];
 }
 
-/** One button for each account; the chosen one is what the desk's charts and figures show. */
+/** One button for each account. */
 function tabs(found, chosen, board) {
 	const shown = found.length > 1 ? found : [];
 	get("tabs").replaceChildren(...shown.map((row) => {
@@ -113,7 +113,7 @@ function differs(a, name, title) {
 function positions(store) {
 	const keys = ["source", "account", "exchange", "symbol"];
 	const found = rows(store, ["position_quantity", "position_reported_quantity", "position_unrealized_pnl", "position_notional"], keys).filter((p) => p.position_quantity || p.position_reported_quantity);
-	if (!found.length) return empty("Flat.", store.all("position_quantity").length ? "No position is open." : "Positions are added up from fills, and compared with what the bot reports.");
+	if (!found.length) return store.all("position_quantity").length ? empty("Flat.", "No position is open.") : empty("No position yet.", "Fills add up to one, compared with what the bot reports.");
 	return table([
 		["Symbol", (p) => p.symbol],
 		["Where", (p) => join(p.exchange, named(p)), "w"],
@@ -125,7 +125,7 @@ function positions(store) {
 }
 
 function trades(store) {
-	if (!store.trades.length) return empty("No fill since the monitor started.", "Each one arrives as a trade event.");
+	if (!store.trades.length) return empty("No fill yet.", "Each one arrives as a trade event.");
 	return table([
 		["Symbol", (t) => t.symbol],
 		["Time", (t) => at(t.at)],
@@ -217,10 +217,17 @@ function checks(store) {
 
 const alarm = (a) => pill(a.severity, a.severity);
 
+/** What a check was answered, and what was done. */
+function evidence(store, name) {
+	const check = store.checks.get(name), last = store.steps.find((s) => s.check === name);
+	const steps = store.steps.filter((s) => s.incident === last?.incident && last.phase !== "verified" && (s === last || s.phase !== "started"));
+	return check && el("small", {}, join(!check.ok && check.message, ...steps.reverse().map((s) => s.action + " " + s.phase.replace("_", " "))));
+}
+
 function firing(store) {
 	const list = store.firing();
 	get("firing").hidden = !list.length;
-	return list.slice(0, 12).map((a) => el("div", { class: "alarm " + a.severity }, alarm(a), el("p", {}, a.summary || a.rule), el("span", {}, a.rule, " · since ", at(a.fired_at ?? a.active_at), a.runbook && /^https?:/.test(a.runbook) && [" · ", el("a", { href: a.runbook, rel: "noreferrer" }, "runbook")])))
+	return list.slice(0, 12).map((a) => el("div", { class: "alarm " + a.severity }, alarm(a), el("p", {}, a.summary || a.rule, evidence(store, a.labels.check)), el("span", {}, a.rule, " · since ", at(a.fired_at), " · ", ago(a.fired_at, store.now()), a.runbook && /^https?:/.test(a.runbook) && [" · ", el("a", { href: a.runbook, rel: "noreferrer" }, "runbook")])))
 		.concat(list.length > 12 ? el("p", { class: "sub" }, `and ${count(list.length - 12)} more firing`) : []);
 }
 

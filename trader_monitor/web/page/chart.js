@@ -1,12 +1,11 @@
-// A line chart on a canvas: crosshair, zoom by drag, wheel, pinch and keys, gaps where there is no data.
+// A line chart on a canvas: crosshair, zoom, gaps where there is no data.
 
 import { axis, clock, el, zone } from "./format.js";
 
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 1209600];
 const BOTTOM = 20, TOP = 8, SHORTEST = 10;
-const COLORS = 4;
 
-/** What all charts share: the time that is shown, and the one that is pointed at. */
+/** What all charts share: the time shown, and the one pointed at. */
 export class View extends EventTarget {
 	constructor(now, span = 3600) {
 		super();
@@ -51,7 +50,7 @@ function colors() {
 matchMedia("(prefers-color-scheme:light)").addEventListener("change", () => (ink = null));
 
 export class Chart {
-	/** `format` writes a value; `floor` and `ceiling` are values that the axis always holds; `area` fills below. */
+	/** The axis always holds `floor` and `ceiling`; `area` fills below. */
 	constructor(view, { title, format, height, floor, ceiling, area }) {
 		Object.assign(this, { view, title, format, floor, ceiling, area, lines: [], dirty: true, left: 0 });
 		this.canvas = el("canvas", { class: height, tabindex: 0, role: "img" });
@@ -65,7 +64,7 @@ export class Chart {
 
 	/** `lines`: [{ name, t: [seconds], v: [value or NaN] }], in ascending time. */
 	set(lines) {
-		this.lines = lines.slice(0, COLORS);
+		this.lines = lines.slice(0, 4);
 		this.hidden = lines.length - this.lines.length;
 		this.dirty = true;
 		this.legend();
@@ -101,7 +100,7 @@ export class Chart {
 	#scale(from, to) {
 		let low = Infinity, high = -Infinity;
 		for (const { t, v } of this.lines) {
-			for (let i = Math.max(0, upper(t, from) - 1); i < t.length && t[i] <= to; i++) {
+			for (let i = Math.max(0, upper(t, from) - 1); i < t.length && (t[i - 1] ?? 0) <= to; i++) {
 				if (v[i] < low) low = v[i];
 				if (v[i] > high) high = v[i];
 			}

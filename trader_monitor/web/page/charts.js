@@ -1,4 +1,4 @@
-// Which charts there are, where their history comes from (PromQL), and how the feed's samples extend them.
+// Which charts there are, and where their lines come from.
 
 import { Chart, View, upper } from "./chart.js";
 import { bytes, count, el, get, join, key, money, percent, span } from "./format.js";
@@ -26,7 +26,7 @@ const PANELS = {
 "host-charts": [
 	{ ...full, title: "Processor", live: "host_cpu_usage_ratio", name: () => "in use", area: true },
 	{ ...full, title: "Memory", query: '{__name__=~"host_(memory|swap)_usage_ratio"}', name: (l) => (/swap/.test(l.__name__) ? "swap" : "memory") },
-	{ ...flow, title: "Disk throughput", query: both("host_disk_read_bytes_total", "read", "host_disk_written_bytes_total", "written") },
+	{ ...flow, title: "Disk", query: both("host_disk_read_bytes_total", "read", "host_disk_written_bytes_total", "write") },
 	{ ...flow, title: "Network", query: both('host_network_receive_bytes_total{interface!="lo"}', "in", 'host_network_transmit_bytes_total{interface!="lo"}', "out") },
 ],
 "exchange-charts": [
@@ -34,7 +34,7 @@ const PANELS = {
 ] };
 
 export class Charts {
-	/** `age` is the monitor's, in seconds: a young one has little to show. */
+	/** `age` is the monitor's: a young one has little to show. */
 	constructor(ask, now, age) {
 		this.ask = ask;
 		this.view = new View(now, RANGES.find(([, span], n) => n === 2 || age < span)[1]);

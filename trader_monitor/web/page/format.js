@@ -1,4 +1,4 @@
-// Numbers with units, times with their zone, and elements: what every other module writes with.
+// Numbers with units, times with their zone, and elements.
 
 const number = (min, max) => new Intl.NumberFormat(undefined, { minimumFractionDigits: min, maximumFractionDigits: max });
 const plain = number(0, 4), two = number(2, 2), three = number(0, 3), short = number(0, 1), whole = number(0, 0);
@@ -22,14 +22,14 @@ export function bytes(v, per = "") {
 	if (!ok(v)) return none;
 	let unit = 0;
 	while (Math.abs(v) >= 1000 && unit < 4) { v /= 1000; unit++; }
-	return short.format(v) + " " + ["B", "kB", "MB", "GB", "TB"][unit] + per;
+	return (Math.abs(v) < 100 ? short : whole).format(v) + " " + ["B", "kB", "MB", "GB", "TB"][unit] + per;
 }
 
 /** A duration in the two units that matter. */
 export function span(s) {
 	if (!ok(s)) return none;
 	s = Math.max(0, s);
-	if (s < 0.9995) return Math.round(s * 1000) + " ms";
+	if (s && s < 0.9995) return Math.round(s * 1000) + " ms";
 	if (s < 10) return short.format(s) + " s";
 	if (s < 60) return Math.floor(s) + " s";
 	const [m, h, d] = [Math.floor(s / 60), Math.floor(s / 3600), Math.floor(s / 86400)];
@@ -74,16 +74,18 @@ export const tone = (kind, text) => el("span", { class: kind }, text);
 export const dim = (text) => tone("w", text);
 export const pill = (state, text) => el("span", { class: "pill " + state }, icon(state === "info" ? "stale" : state), text);
 
+const past = (s) => span(Math.round(s)) + " ago";
+
 /** "3 s ago", kept true by `tick`. */
 export function ago(t, now) {
 	if (!ok(t)) return none;
 	const it = el("span", { class: "ago", "data-ago": t, title: utc(t) });
-	it.textContent = span(now - t) + " ago";
+	it.textContent = past(now - t);
 	return it;
 }
 export function tick(now) {
 	for (const it of document.querySelectorAll("[data-ago]")) {
-		const text = span(Math.max(0, now - it.dataset.ago)) + " ago";
+		const text = past(now - it.dataset.ago);
 		if (it.textContent !== text) it.textContent = text;
 	}
 }

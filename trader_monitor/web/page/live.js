@@ -1,4 +1,4 @@
-// The connection to the feed: resumes where it left off, comes back by itself, and knows when it is stale.
+// The connection to the feed: resumes, comes back by itself, and knows when it is stale.
 
 const SILENCE = 25_000; // the feed says something every 10 s
 const FIRST = 500, LONGEST = 15_000;

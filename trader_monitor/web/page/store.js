@@ -1,4 +1,4 @@
-// What the page knows: the feed's messages folded into one state, as the daemon folds its facts into a board.
+// What the page knows: the feed's messages folded into one state.
 
 const KEPT = 100;
 
@@ -18,10 +18,9 @@ export class Store {
 		this.steps = [];
 		this.trades = [];
 		this.children = [];
-		this.deaths = [];
 	}
 
-	/** The monitor's present, in Unix seconds: its clock counts, not this device's. */
+	/** The monitor's present: its clock counts, not this device's. */
 	now() {
 		return Date.now() / 1000 + this.skew;
 	}
@@ -43,7 +42,6 @@ export class Store {
 		if (message.history) this.history = message.history;
 		if (message.children) this.children = message.children;
 		this.steps = latest(message.steps, this.steps, message.type);
-		this.deaths = latest(message.deaths, this.deaths, "delta");
 		this.trades = latest(message.trades, this.trades, "delta");
 		const fresh = [];
 		for (const [id, ms, value] of message.samples ?? []) {
@@ -93,7 +91,7 @@ export class Store {
 /** Newest first; a delta lists the oldest first. */
 function latest(fresh, kept, type) {
 	if (!fresh?.length) return kept;
-	return (type === "delta" ? [...fresh].reverse() : fresh).concat(type === "delta" ? kept : []).slice(0, KEPT);
+	return (type === "delta" ? [...fresh].reverse().concat(kept) : fresh).slice(0, KEPT);
 }
 
 export const rank = (severity) => ["ok", "info", "warning", "error", "critical", "emergency"].indexOf(severity);
