@@ -98,7 +98,7 @@ class Stage:
         told = alert.get("annotations") or {}
         more = [str(told[key]) for key in ("answer", "actions") if told.get(key)]
         tone = "good" if state == "resolved" else _TONES.get(severity, "")
-        how = f" after {duration(_lasted(alert))}" if state == "resolved" else ""
+        how = f" after {duration(round(_lasted(alert)))}" if state == "resolved" else ""
         text = f"{state.upper():<8}  {name}, {severity}{how}: {told.get('summary') or ''}"
         self.say("alert", text + (f" ({'; '.join(more)})" if more else ""), tone, alert=alert)
 
