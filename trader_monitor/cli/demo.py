@@ -98,7 +98,7 @@ class Stage:
         told = alert.get("annotations") or {}
         more = [str(told[key]) for key in ("answer", "actions") if told.get(key)]
         tone = "good" if state == "resolved" else _TONES.get(severity, "")
-        how = f" after {duration(round(_lasted(alert)))}" if state == "resolved" else ""
+        how = f" after {duration(round(_lasted(alert)) or _lasted(alert))}" if state == "resolved" else ""
         text = f"{state.upper():<8}  {name}, {severity}{how}: {told.get('summary') or ''}"
         self.say("alert", text + (f" ({'; '.join(more)})" if more else ""), tone, alert=alert)
 
@@ -113,7 +113,7 @@ class Stage:
                 raise Failure(f"the daemon ended with code {code}: {house.last_words()}", Exit.UNREACHABLE)
             if not played and house.player.poll() is not None:
                 played = True
-                self.say("played", f"the recording has been played: {_last_line(house.folder / 'play.log')}", "quiet")
+                self.say("played", f"the recording has been played: {_last_line(house.folder / 'play.log', ' events in ')}", "quiet")
             for check in house.door.get("/v1/status").get("checks") or []:
                 now = f"{'ok' if check.get('ok') else 'fails'}, breaker {check.get('breaker')}"
                 if checks.setdefault(check["name"], now) != now:
@@ -253,6 +253,6 @@ def _lasted(alert: Mapping[str, Any]) -> float:
     return max(0.0, (end - begin).total_seconds())
 
 
-def _last_line(log: Path) -> str:
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+def _last_line(log: Path, holding: str = "") -> str:
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip() and holding in line]
     return clean(lines[-1][-500:]) if lines else ""
