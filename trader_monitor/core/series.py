@@ -117,8 +117,7 @@ class SeriesStore:
         if sid is not None:
             return sid
         clean = _clean(labels)
-        sid = self._ids.get(clean)
-        if sid is not None:
+        if (sid := self._ids.get(clean)) is not None:
             return sid
         if len(self._ids) >= self.max_series + (self.reserve if own else 0):
             self.refusals.add(_name(clean), clean)
@@ -146,7 +145,7 @@ class SeriesStore:
         return self._ids.get(labels, -1)
 
     def holds(self, labels: Labels) -> bool:
-        """Whether there is a series of these labels, in whatever order and with empty ones among them."""
+        """Whether there is a series of these labels, empty ones left out."""
         return labels in self._ids or _clean(labels) in self._ids
 
     def labels_of(self, sid: int) -> Labels:

@@ -15,7 +15,6 @@ from trader_monitor.config.values import Secret, Size
 from trader_monitor.runtime.env import Env
 from trader_monitor.runtime.exposition import OPENMETRICS, Page, Refused, read
 from trader_monitor.runtime.options import refuse, wrong_address
-from trader_monitor.runtime.outgoing import beginning
 from trader_monitor.runtime.readings import Partial, Reading, gauge
 from trader_monitor.runtime.registry import collector
 from trader_monitor.runtime.threads import StillRunning
@@ -88,9 +87,15 @@ async def _fetched(options: Options, env: Env) -> Page:
     async with env.http().get(options.url, headers=headers, allow_redirects=False, timeout=UNTIMED) as answer:
         if answer.status != 200:
             raise Refused(f"status {answer.status}, wanted 200")
-        body = await beginning(answer, options.max_body + 1)  # what is larger is refused by its length
+        chunks: list[bytes] = []
+        left = int(options.max_body)
+        async for chunk in answer.content.iter_chunked(1 << 16):
+            left -= len(chunk)
+            if left < 0:  # refused before it is put together, which for much takes long
+                raise Refused(f"the body is larger than {options.max_body} bytes")
+            chunks.append(chunk)
         encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
-        return Page(body, answer.content_type, encoding)
+        return Page(b"".join(chunks), answer.content_type, encoding)
 
 
 def _read(page: Page, options: Options, target: Mapping[str, str]) -> list[Reading]:
