@@ -113,7 +113,8 @@ class Stage:
                 raise Failure(f"the daemon ended with code {code}: {house.last_words()}", Exit.UNREACHABLE)
             if not played and house.player.poll() is not None:
                 played = True
-                self.say("played", f"the recording has been played: {_last_line(house.folder / 'play.log', ' events in ')}", "quiet")
+                outcome = _last_line(house.folder / "play.log", " events in ")
+                self.say("played", f"the recording has been played: {outcome}", "quiet")
             for check in house.door.get("/v1/status").get("checks") or []:
                 now = f"{'ok' if check.get('ok') else 'fails'}, breaker {check.get('breaker')}"
                 if checks.setdefault(check["name"], now) != now:
