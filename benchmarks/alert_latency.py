@@ -12,13 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import random
 import shutil
-import socket
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
@@ -27,7 +24,8 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
-from benchmarks.table import Row, render
+from benchmarks.peers import free_port
+from benchmarks.table import Row
 
 ALERTS = 1000
 ROUNDS = 300
@@ -96,12 +94,6 @@ class Sink:
             yield self
         finally:
             await runner.cleanup()
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @contextlib.asynccontextmanager
@@ -266,11 +258,9 @@ async def peer(folder: Path) -> list[float]:
     return times
 
 
-def rows() -> list[Row]:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        times, bare = asyncio.run(ours(folder))
-        theirs = asyncio.run(peer(folder)) if shutil.which("prometheus-alertmanager") else []
+def rows(folder: Path) -> list[Row]:
+    times, bare = asyncio.run(ours(folder))
+    theirs = asyncio.run(peer(folder)) if shutil.which("prometheus-alertmanager") else []
     median, p99 = statistics.median(times), statistics.quantiles(times, n=100)[98]
     limit, limit_p99 = statistics.median(bare), statistics.quantiles(bare, n=100)[98]
     work = f"alert latency, {ALERTS:,} alerts"
@@ -305,8 +295,3 @@ def rows() -> list[Row]:
             )
         )
     return found
-
-
-if __name__ == "__main__":
-    print(render(rows()), file=sys.stdout)
-    print(f"processors: {os.cpu_count()}, load: {os.getloadavg()[0]:.1f}")

@@ -192,7 +192,7 @@ async def measure(clients: int, processes: int) -> tuple[float, float, int]:
         desk.sock.close()
 
 
-def rows(clients: int = CLIENTS, processes: int = 1) -> list[Row]:
+def rows(_: Path, clients: int = CLIENTS, processes: int = 1) -> list[Row]:
     limit, ours, size = asyncio.run(measure(clients, processes))
     return [
         Row(
@@ -211,4 +211,4 @@ if __name__ == "__main__":
         with suppress(KeyboardInterrupt):
             asyncio.run(visit(int(sys.argv[2]), int(sys.argv[3]), HELLO if sys.argv[4:] == ["upgrade"] else b""))
     else:
-        print(render(rows(*map(int, sys.argv[1:3]))))
+        print(render(rows(Path(), *map(int, sys.argv[1:3]))))

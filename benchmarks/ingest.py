@@ -5,8 +5,6 @@ builtin rules and committed. Beside it, in turns on the same disk, Redis streams
 the same events with their fields, as a stream's entries are, pipelined by 500 over a raw socket, encoded beforehand.
 Also told: Redis taking each event as one opaque field, and SQLite alone (a row each, synchronous=FULL); neither
 knows what it stores.
-
-    python -m benchmarks.ingest
 """
 
 from __future__ import annotations
@@ -26,19 +24,12 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.ingest_store import SIZE, batch, redis, sqlite
-from benchmarks.table import Row, render
-from trader_monitor.core.facts import Trade
+from benchmarks.peers import SIZE, batch, by_fields, free_port, opaque, redis, sqlite
+from benchmarks.table import Row
 
 SECONDS = 3.0
 TURNS = 3
 GOAL = 0.5
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @contextlib.contextmanager
@@ -159,61 +150,11 @@ def ingest(folder: Path, seconds: float, *, senders: int = 1, kind: str = "ndjso
         return done / spent
 
 
-def redis_fields(folder: Path, seconds: float) -> float:
-    """Events per second into a Redis stream that is synced at every write, each event by its fields."""
-    port = free_port()
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
-    server = subprocess.Popen([*command, "--appendonly", "yes", "--appendfsync", "always"], stdout=subprocess.DEVNULL)
-    try:
-        link = _connected(port)
-        done, spent, number = 0, 0.0, 0
-        while spent < seconds:
-            pipelines = [b"".join(map(_entry, batch(number + place))) for place in range(8)]
-            number += len(pipelines)
-            began = time.perf_counter()
-            for pipeline in pipelines:
-                link.sendall(pipeline)
-                lines = 0
-                while lines < 2 * SIZE:  # a bulk string each: its length, and it
-                    answer = link.recv(1 << 16)
-                    if answer.startswith(b"-"):
-                        raise RuntimeError(answer.decode())
-                    lines += answer.count(b"\r\n")
-            spent += time.perf_counter() - began
-            done += SIZE * len(pipelines)
-        link.close()
-        return done / spent
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def _connected(port: int) -> socket.socket:
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            link = socket.create_connection(("127.0.0.1", port))
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-        else:
-            link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return link
-
-
-def _entry(trade: Trade) -> bytes:
-    """XADD of one event, a field and a value for each of its."""
-    words = [b"XADD", b"trades", b"*"]
-    for name, value in msgspec.to_builtins(trade).items():
-        words += [name.encode(), str(value).encode()]
-    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
-
-
-def measured() -> dict[str, float]:
+def measured(folder: Path) -> dict[str, float]:
     """Events per second, by work: medians of turns taken one after the other."""
     works: dict[str, Callable[[Path, float], float]] = {
-        "redis": redis_fields,
-        "redis, one field": redis,
+        "redis": lambda folder, seconds: redis(folder, seconds, by_fields),
+        "redis, one field": lambda folder, seconds: redis(folder, seconds, opaque),
         "sqlite": sqlite,
         "HTTP, NDJSON": lambda folder, seconds: ingest(folder, seconds),
         "HTTP, NDJSON, 4 senders": lambda folder, seconds: ingest(folder, seconds, senders=4),
@@ -223,14 +164,14 @@ def measured() -> dict[str, float]:
     rates: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(TURNS):
         for name, work in works.items():
-            with tempfile.TemporaryDirectory(dir=Path.cwd(), ignore_cleanup_errors=True) as folder:
-                rates[name].append(work(Path(folder), SECONDS / TURNS))
+            with tempfile.TemporaryDirectory(dir=folder) as own:
+                rates[name].append(work(Path(own), SECONDS / TURNS))
     return {name: statistics.median(turns) for name, turns in rates.items()}
 
 
-def rows() -> list[Row]:
+def rows(folder: Path) -> list[Row]:
     """A row for each door, beside Redis."""
-    rates = measured()
+    rates = measured(folder)
     peer, opaque, alone = rates.pop("redis"), rates.pop("redis, one field"), rates.pop("sqlite")
     beside = f"Redis {peer:,.0f}/s (one opaque field {opaque:,.0f}), SQLite {alone:,.0f}"
     return [
@@ -244,7 +185,3 @@ def rows() -> list[Row]:
         )
         for name, rate in rates.items()
     ]
-
-
-if __name__ == "__main__":
-    print(render(rows()))

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import statistics
 import subprocess
-import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,7 +20,8 @@ from typing import TypeAlias
 import numpy as np
 from aiohttp import ClientSession, web
 
-from benchmarks.table import Row, render
+from benchmarks.peers import free_port
+from benchmarks.table import Row
 from trader_monitor.core.facts import Samples
 from trader_monitor.runtime.clock import SystemClock
 from trader_monitor.runtime.history import History
@@ -95,11 +94,6 @@ async def peer(folder: Path, times: np.ndarray, rows: Rows) -> tuple[asyncio.sub
     return process, f"http://127.0.0.1:{port}"
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
-
-
 @asynccontextmanager
 async def ourselves(folder: Path, times: np.ndarray, rows: Rows) -> AsyncIterator[str]:
     """Our query API over a journal that has the samples: the last hour in memory, the rest in blocks on disk."""
@@ -129,7 +123,7 @@ async def ourselves(folder: Path, times: np.ndarray, rows: Rows) -> AsyncIterato
         await journal.close()
 
 
-async def ask(session: ClientSession, url: str, query: str, times: np.ndarray) -> tuple[float, dict[str, object]]:
+async def ask(session: ClientSession, url: str, query: str, times: np.ndarray) -> tuple[float, list[dict[str, object]]]:
     # The steps fall between the samples, so that windows open and closed on the left hold the same.
     start, end = times[0] + 3600 + EVERY // 2, times[-1]
     parameters = {"query": query, "start": str(start), "end": str(end), "step": str(STEP)}
@@ -138,7 +132,8 @@ async def ask(session: ClientSession, url: str, query: str, times: np.ndarray) -
         body = await response.read()
         took = time.perf_counter() - began
         assert response.status == 200, body[:300]
-    return took, json.loads(body)["data"]["result"]
+    found: list[dict[str, object]] = json.loads(body)["data"]["result"]
+    return took, found
 
 
 def same(a: list[dict[str, object]], b: list[dict[str, object]]) -> bool:
@@ -157,37 +152,36 @@ def same(a: list[dict[str, object]], b: list[dict[str, object]]) -> bool:
     )
 
 
-async def measure(rounds: int) -> list[Row]:
+async def measure(folder: Path, rounds: int) -> list[Row]:
     times, rows = samples()
     out = []
-    with tempfile.TemporaryDirectory() as name:
-        process, theirs = await peer(Path(name), times, rows)
-        try:
-            async with ourselves(Path(name), times, rows) as ours, ClientSession() as session:
-                await ready(session, theirs)
-                for label, query in QUERIES.items():
-                    spent: dict[str, list[float]] = {ours: [], theirs: []}
-                    answers = {}
-                    for _ in range(rounds):
-                        for url in (ours, theirs):
-                            took, answers[url] = await ask(session, url, query, times)
-                            spent[url].append(took)
-                    if not same(answers[ours], answers[theirs]):
-                        raise RuntimeError(f"{query}: the answers differ")
-                    mine, other = (statistics.median(spent[url]) * 1000 for url in (ours, theirs))
-                    out.append(
-                        Row(
-                            f"range query, {SERIES} series x {HOURS} h at {EVERY} s, step {STEP} s: {label}",
-                            f"{mine:.1f} ms",
-                            f"Prometheus {other:.1f} ms",
-                            f"{mine / other:.2f}",
-                            f"<= {GOAL:g}",
-                            mine <= GOAL * other,
-                        )
+    process, theirs = await peer(folder, times, rows)
+    try:
+        async with ourselves(folder, times, rows) as ours, ClientSession() as session:
+            await ready(session, theirs)
+            for label, query in QUERIES.items():
+                spent: dict[str, list[float]] = {ours: [], theirs: []}
+                answers = {}
+                for _ in range(rounds):
+                    for url in (ours, theirs):
+                        took, answers[url] = await ask(session, url, query, times)
+                        spent[url].append(took)
+                if not same(answers[ours], answers[theirs]):
+                    raise RuntimeError(f"{query}: the answers differ")
+                mine, other = (statistics.median(spent[url]) * 1000 for url in (ours, theirs))
+                out.append(
+                    Row(
+                        f"range query, {SERIES} series x {HOURS} h at {EVERY} s, step {STEP} s: {label}",
+                        f"{mine:.1f} ms",
+                        f"Prometheus {other:.1f} ms",
+                        f"{mine / other:.2f}",
+                        f"<= {GOAL:g}",
+                        mine <= GOAL * other,
                     )
-        finally:
-            process.terminate()
-            await process.wait()
+                )
+    finally:
+        process.terminate()
+        await process.wait()
     return out
 
 
@@ -203,9 +197,5 @@ async def ready(session: ClientSession, url: str) -> None:
     raise RuntimeError("Prometheus did not become ready")
 
 
-def rows() -> list[Row]:
-    return asyncio.run(measure(9))
-
-
-if __name__ == "__main__":
-    print(render(rows()))
+def rows(folder: Path) -> list[Row]:
+    return asyncio.run(measure(folder, 9))

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import statistics
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
-from benchmarks.table import Row, render
+from benchmarks.table import Row
 from trader_monitor.core.alerts.judge import RuleSet, compile_rules
 from trader_monitor.core.alerts.rule import Rule
 from trader_monitor.core.facts import Now
@@ -85,7 +86,7 @@ def measure() -> tuple[float, float, float]:
     return statistics.median(steps), max(steps), statistics.median(full)
 
 
-def rows() -> list[Row]:
+def rows(_: Path) -> list[Row]:
     step, slowest, full = measure()
     work = f"rules, {METRICS * SERIES_EACH:,} series, {METRICS} rules"
     figures = (
@@ -94,7 +95,3 @@ def rows() -> list[Row]:
         ("all in full", full, FULL_GOAL_MS),
     )
     return [Row(f"{work}: {what}", f"{ms:.3f} ms", "", "", f"<= {goal:g} ms", ms <= goal) for what, ms, goal in figures]
-
-
-if __name__ == "__main__":
-    print(render(rows()))

@@ -8,20 +8,21 @@ __all__ = ["Row", "render"]
 
 
 class Row(NamedTuple):
-    """One measurement: ours beside the peer's or the limit, and the goal as a verdict."""
+    """One measurement: ours beside the peer's or the limit, and the goal as a verdict, where there is one."""
 
     work: str
     ours: str
-    beside: str
-    ratio: str
-    goal: str
-    reached: bool
+    beside: str = ""
+    ratio: str = ""
+    goal: str = ""
+    reached: bool | None = None
 
 
 def render(rows: list[Row]) -> str:
     """The table as aligned plain text."""
+    verdicts = {True: "reached", False: "MISSED", None: ""}
     lines = [("work", "ours", "beside, in the same run", "ratio", "goal", "")]
-    lines += [(r.work, r.ours, r.beside, r.ratio, r.goal, "reached" if r.reached else "MISSED") for r in rows]
+    lines += [(r.work, r.ours, r.beside, r.ratio, r.goal, verdicts[r.reached]) for r in rows]
     widths = [max(len(line[i]) for line in lines) for i in range(6)]
     rule = tuple("-" * width for width in widths)
     return "\n".join(
