@@ -31,6 +31,7 @@ from trader_monitor.core.alerts.notice import Notice
 from trader_monitor.runtime.options import refuse, wrong_address, wrong_headers
 from trader_monitor.runtime.registry import DeliveryError, channel
 from trader_monitor.runtime.trace import traceparent
+from trader_monitor.runtime.unasked import in_words
 
 if TYPE_CHECKING:
     import aiohttp
@@ -191,6 +192,8 @@ async def _finish(response: aiohttp.ClientResponse) -> bytes:
 def _reason(error: Exception) -> str:
     """What went wrong, without the address."""
     cause = getattr(error, "os_error", error)
+    if isinstance(cause, ConnectionError) and cause.errno:
+        return in_words(cause)
     certificate = getattr(error, "certificate_error", None)
     text = getattr(cause, "strerror", None) or getattr(error, "message", None) or (certificate and str(certificate))
     return f"{type(error).__name__}: {text}" if isinstance(text, str) and text else type(error).__name__
