@@ -96,9 +96,10 @@ class Stage:
         labels, state = alert.get("labels") or {}, str(alert.get("status"))
         severity, name = str(labels.get("severity")), str(labels.get("alertname"))
         told = alert.get("annotations") or {}
-        more = [str(told[key]) for key in ("answer", "actions") if told.get(key)]
-        tone = "good" if state == "resolved" else _TONES.get(severity, "")
-        how = f" after {duration(round(_lasted(alert)) or _lasted(alert))}" if state == "resolved" else ""
+        ended = state == "resolved"
+        more = [str(told[key]) for key in ("answer", "actions")[ended:] if told.get(key)]
+        tone = "good" if ended else _TONES.get(severity, "")
+        how = f" after {duration(round(_lasted(alert)) or _lasted(alert))}" if ended else ""
         text = f"{state.upper():<8}  {name}, {severity}{how}: {told.get('summary') or ''}"
         self.say("alert", text + (f" ({'; '.join(more)})" if more else ""), tone, alert=alert)
 

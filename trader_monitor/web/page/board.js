@@ -43,7 +43,7 @@ function table(columns, rows, stack = true) {
 }
 
 const empty = (title, text, example) => [el("p", { class: "empty" }, el("b", {}, title), " ", text), example && el("pre", {}, example)];
-const post = (type, fields) => `curl ${location.origin}/v1/events -H 'Content-Type: application/json' \\\n  -d '{"type": "${type}", ${fields}, "at": '$(date +%s)'}'`;
+const post = (type, fields) => `curl ${location.origin}/v1/events \\\n  -H 'Content-Type: application/json' \\\n  -d '{"type": "${type}", ${fields}, "at": '$(date +%s)'}'`;
 const ACCOUNT = ["source", "account", "currency"];
 
 /** Rows of series that share labels: { labels, metric: value, … }. */
