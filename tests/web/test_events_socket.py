@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,8 @@ async def test_a_line_that_was_begun_must_end(tmp_path: Path) -> None:
         }
         assert 0.2 < time.monotonic() - began < 3
         async with asyncio.timeout(5):
-            assert await line.reader.read() == b""
+            with suppress(ConnectionResetError):  # where a trickled byte was not read any more
+                assert await line.reader.read() == b""
         trickling.cancel()
 
 
@@ -163,7 +165,7 @@ async def test_a_store_that_fails_is_told_and_the_connection_goes_on(tmp_path: P
         async def fail(*_: Any) -> None:
             raise StoreUnavailable("the disk is full", 2.5)
 
-        record, house.journal.record = house.journal.record, fail  # type: ignore[method-assign]
+        record, house.journal.record = house.journal.record, fail  # type: ignore[method-assign, assignment]
         await line.say(trade(id="1"))
         answer = await line.hear()
         assert (answer["status"], answer["retry_after"], answer["accepted"]) == (503, 2.5, 0)
