@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Required, get_origin, get_type_hints
+from typing import Any, Required, TypeAlias, get_origin, get_type_hints
 
 import msgspec
 import pytest
@@ -25,13 +25,15 @@ from trader_monitor.core.facts import EVENT_TYPES, Trade
 
 UNUSED = "http://127.0.0.1:9"
 
+Answer: TypeAlias = tuple[int, dict[str, Any], dict[str, str]]
+
 
 def some_trade(monitor: Any, **more: Any) -> None:
     monitor.trade(symbol="BTC", side="buy", quantity=1.0, price=100.0, **more)
 
 
 @contextmanager
-def answering(*answers: tuple[int, dict[str, Any], dict[str, str]]) -> Iterator[tuple[str, list[list[str]]]]:
+def answering(*answers: Answer) -> Iterator[tuple[str, list[list[str]]]]:
     """An HTTP server that gives these answers in turn, the last one for ever; with the lines of each request."""
     came: list[list[str]] = []
 
@@ -67,7 +69,7 @@ def answering(*answers: tuple[int, dict[str, Any], dict[str, str]]) -> Iterator[
         server.server_close()
 
 
-OK = (202, {"accepted": 1, "duplicates": 0}, {})
+OK: Answer = (202, {"accepted": 1, "duplicates": 0}, {})
 
 
 def addresses(house: Doors) -> tuple[str, str]:
@@ -182,8 +184,8 @@ def test_what_was_dropped_is_reported_when_it_can_be() -> None:
 def test_nothing_that_a_bot_does_wrong_raises() -> None:
     with answering(OK) as (url, _), Monitor(url, source="bot") as monitor:
         monitor.trade(symbl="BTC")  # type: ignore[call-arg]
-        monitor.trade(symbol="BTC")  # type: ignore[typeddict-item]
-        monitor.trade(symbol=object(), side="buy", quantity=1.0, price=1.0)  # type: ignore[typeddict-item]
+        monitor.trade(symbol="BTC")  # type: ignore[call-arg]
+        monitor.trade(symbol=object(), side="buy", quantity=1.0, price=1.0)  # type: ignore[arg-type]
         monitor.trade(symbol="\ud800", side="buy", quantity=1.0, price=1.0)
         some_trade(monitor)
         assert monitor.flush()
@@ -201,7 +203,7 @@ def test_an_address_that_is_none_is_told_at_once() -> None:
 
 def test_what_the_daemon_refuses_is_counted_and_named_and_not_sent_again() -> None:
     errors = [{"line": 1, "path": "$.price", "error": "expected a finite number, got null"}]
-    refused = (400, {"errors": errors, "refused": 1, "accepted": 0, "duplicates": 0}, {})
+    refused: Answer = (400, {"errors": errors, "refused": 1, "accepted": 0, "duplicates": 0}, {})
     with answering(refused, OK) as (url, came), Monitor(url, source="bot") as monitor:
         some_trade(monitor)
         assert monitor.flush()

@@ -74,7 +74,7 @@ def alert(state: Any, *, at: float = T0, transition: int = 1, **more: Any) -> Al
 
 
 def step(phase: Any, **more: Any) -> ActionStep:
-    given = {
+    given: dict[str, Any] = {
         "at": T0,
         "incident": "i",
         "check": "api",
@@ -94,12 +94,19 @@ def check(ok: bool | None, state: Any = "closed", **more: Any) -> CheckResult:
 
 def tried(outcome: Any, state: Any = "closed", **more: Any) -> ChannelTried:
     breaker = Breaker(state=state, failures=more.pop("failures", 0), since=450.0, retry_at=510.0)
-    given = {"at": T0, "channel": "log", "mono": 490.0, "fingerprint": "f", "transition": 1, "retry_at": 500.0}
+    given: dict[str, Any] = {
+        "at": T0,
+        "channel": "log",
+        "mono": 490.0,
+        "fingerprint": "f",
+        "transition": 1,
+        "retry_at": 500.0,
+    }
     return ChannelTried(outcome=outcome, breaker=breaker, **given | more)
 
 
 def test_a_fill_reaches_every_series_of_the_contract() -> None:
-    common = {"source": "b", "account": "a", "exchange": "e", "symbol": "S", "currency": "USD"}
+    common: dict[str, Any] = {"source": "b", "account": "a", "exchange": "e", "symbol": "S", "currency": "USD"}
     board = board_of(
         Trade(
             at=T0, side="buy", quantity=2.0, price=100.0, fee=1.0, execution_seconds=0.02, expected_price=99.0, **common

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trader_monitor.core.facts import Event, Heartbeat, Outcome, Prediction, Sample, Samples, Trade
+from trader_monitor.core.facts import Event, Fact, Heartbeat, Outcome, Prediction, Sample, Samples, Trade
 from trader_monitor.core.ids import Ids, digest
 
 encode = msgspec.msgpack.Encoder().encode
 
 
-def beat(key: str | None, state: str = "running", source: str = "bot", at: float = 1.0) -> Heartbeat:
+def beat(key: str | None, state: Any = "running", source: str = "bot", at: float = 1.0) -> Heartbeat:
     return Heartbeat(at=at, id=key, source=source, state=state)
 
 
-def screen(ids: Ids, *events: object) -> tuple[list[int], int, tuple[int, ...]]:
-    return tuple(ids.screen(events, [encode(event) for event in events]))
+def screen(ids: Ids, *events: Fact) -> tuple[list[int], int, tuple[int, ...]]:
+    seen = ids.screen(events, [encode(event) for event in events])
+    return seen.fresh, seen.duplicates, seen.conflicts
 
 
 TRADE = Trade(at=1.0, id="x", source="bot", symbol="A", side="buy", quantity=1.0, price=2.0)

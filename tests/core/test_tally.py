@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from trader_monitor.core.series import SeriesStore, is_stale
@@ -52,7 +54,7 @@ def test_a_counters_time_never_goes_back() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_reports(sentence: str, reports: list, expected: list) -> None:
+def test_reports(sentence: str, reports: list[Any], expected: list[Any]) -> None:
     tally = Tally(SeriesStore())
     family = tally.report("g", "help", "a")
     for t, value in reports:

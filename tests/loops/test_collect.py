@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -121,7 +122,7 @@ async def test_instants_that_a_long_collection_missed_are_left_out_and_counted()
 
 async def test_a_failing_collector_is_a_metric_and_goes_on() -> None:
     clock = ManualClock()
-    turns = iter([[DEPTH(1)], RuntimeError("no such sensor"), [DEPTH(2)]])
+    turns: Iterator[list[Reading] | Exception] = iter([[DEPTH(1)], RuntimeError("no such sensor"), [DEPTH(2)]])
 
     async def moody(options: Any, env: Any) -> list[Reading]:
         turn = next(turns)
@@ -204,9 +205,13 @@ async def test_series_and_targets_that_vanish_get_the_staleness_marker() -> None
     async with server(answer) as url:
         config = tables(scrape, options=ScrapeOptions(url=url))
         async with house(config, clock) as env, running(collect(env, "it")):
+
+            def arrived(least: int) -> bool:
+                return len(env.journal.facts) >= least
+
             for wanted in (1, 2, 3):
                 await clock.advance(15)
-                await until(lambda wanted=wanted: len(env.journal.facts) >= wanted)
+                await until(partial(arrived, wanted))
             _, second, third = env.journal.facts[:3]
     marks = {
         dict(labels).get("x"): is_stale(v)

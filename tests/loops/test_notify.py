@@ -184,14 +184,17 @@ async def test_a_dead_channel_opens_its_breaker_and_one_trial_closes_it(tmp_path
         assert house.meter("monitor_channel_due", channel="desk") == 30
         tried = len(line.attempts)
         assert tried <= BREAKER.trip_after + AT_ONCE
+        assert house.env.board.channels["desk"].reason == "connection refused"
         await clock.advance(BREAKER.cooldown - 1)
         assert len(line.attempts) == tried, "an open breaker leaves the receiver alone"
         await clock.advance(1.1)
         await until(lambda: len(line.attempts) == tried + 1)
         await until(lambda: breaker(house).state == "open")
+        assert house.env.board.channels["desk"].reason == "connection refused"
         alive = True
         await clock.advance(BREAKER.cooldown + 0.1)
         await until(lambda: breaker(house).state == "closed")
+        assert house.env.board.channels["desk"].reason == ""
         await clock.advance(60.0)
         await until(lambda: len(line.heard) == 30)
         await until(lambda: house.meter("monitor_channel_due", channel="desk") == 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -56,9 +56,9 @@ class House(SimpleNamespace):
 
 
 @pytest.fixture
-def systemd(tmp_path: Path) -> AsyncIterator[Systemd]:
+def systemd(tmp_path: Path) -> Iterator[Systemd]:
     manager = Systemd(tmp_path / "notify")
-    yield manager  # type: ignore[misc]
+    yield manager
     manager.sock.close()
 
 

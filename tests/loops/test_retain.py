@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ class World:
     def __init__(self, journal: Journal, clock: ManualClock, meters: Meters) -> None:
         self.journal = journal
         self.clock = clock
-        self.env = SimpleNamespace(
+        self.env: Any = SimpleNamespace(
             journal=journal,
             clock=clock,
             meters=meters,
@@ -177,7 +178,7 @@ async def test_memory_forgets_what_ended_or_fell_silent_and_the_disk_does_not(wo
 async def test_label_sets_of_which_nothing_is_left_leave_the_store(world: World) -> None:
     """Ended, forgotten by memory, and their blocks beyond the retention; then they come again, and are read again."""
     journal, history = world.journal, History(world.journal)
-    churn = [(("__name__", "churn"), ("n", str(number))) for number in range(600)]
+    churn: list[tuple[tuple[str, str], ...]] = [(("__name__", "churn"), ("n", str(number))) for number in range(600)]
 
     async def collect(names: list[tuple[tuple[str, str], ...]], value: float) -> None:
         at = world.clock.now().wall

@@ -33,7 +33,8 @@ def sh(script: str, *words: str) -> Command:
 
 async def ran(script: str) -> str:
     async with house() as env:
-        return await command(sh(script), env, INCIDENT)
+        said: str = await command(sh(script), env, INCIDENT)
+        return said
 
 
 def alive(pid: int) -> bool:

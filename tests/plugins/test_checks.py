@@ -38,7 +38,8 @@ def page(status: int = 200, body: str = "all systems go", **how: Any) -> Any:
 
 async def ask(answer: Any, **options: Any) -> Probe:
     async with house() as env, server(answer) as url:
-        return await https.http(https.Options(url=url, **options), env)
+        probe: Probe = await https.http(https.Options(url=url, **options), env)
+        return probe
 
 
 HTTP: list[tuple[str, Any, dict[str, Any], bool, str]] = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import tempfile
 import threading
 from collections.abc import AsyncIterator
@@ -202,7 +203,7 @@ async def fill_days(journal: Journal, name: str, days: int) -> None:
     for day in range(days):
         t = T0 + day * DAY_MS + np.arange(30_000, DAY_MS + 1, 30_000)
 
-        def write(db: object, t: np.ndarray = t) -> None:
+        def write(db: sqlite3.Connection, t: np.ndarray = t) -> None:
             (key,) = journal.pen.catalog.ids(db, [labels(1, name)])
             insert(db, flushed([Fresh(key, t, (t - T0) / 30_000)]))
 

@@ -8,6 +8,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,9 @@ async def test_grouped_work_is_committed_together_and_in_order(tmp_path: Path) -
     settled: list[int] = []
     done = asyncio.Event()
 
+    def insert(db: sqlite3.Connection, name: str) -> None:
+        db.execute("INSERT INTO boot (name) VALUES (?)", (name,))
+
     def settle(number: int) -> Callable[[Exception | None], None]:
         def told(error: Exception | None) -> None:
             assert error is None
@@ -150,7 +154,7 @@ async def test_grouped_work_is_committed_together_and_in_order(tmp_path: Path) -
         return told
 
     for number in range(100):
-        store.append(lambda db, n=number: db.execute("INSERT INTO boot (name) VALUES (?)", (str(n),)), settle(number))
+        store.append(partial(insert, name=str(number)), settle(number))
     async with asyncio.timeout(5):
         await done.wait()
     assert settled == list(range(100))
@@ -164,7 +168,10 @@ async def test_what_queues_behind_a_failed_commit_fails_until_it_is_mended(tmp_p
     outcomes: list[object] = []
 
     def append(sql: str, *, mend: bool = False) -> None:
-        store.append(lambda db: db.execute(sql), outcomes.append, mend=mend)
+        def write(db: sqlite3.Connection) -> None:
+            db.execute(sql)
+
+        store.append(write, outcomes.append, mend=mend)
 
     append("INSERT INTO boot (id, name) VALUES (1, 'a')")
     await store.write(lambda db: None)

@@ -43,7 +43,7 @@ class Mortal:
         if len(self.births) > self.lives:
             return anyio.sleep_forever()
         self.deaths.append(time.perf_counter())
-        return self.way()  # type: ignore[no-any-return]
+        return self.way()
 
 
 class Ticker:
@@ -107,7 +107,7 @@ async def test_a_child_that_hangs_and_ignores_cancellation_is_abandoned_and_repl
             assert len(ticker.ticks) == 41
             stubborn.release.set()
             await clock.advance(0)
-            assert tree.abandoned == (), "once it ends after all, it is named no more"
+            assert not tree.abandoned, "once it ends after all, it is named no more"
     assert len(deaths) == len(logs) == 1
     assert deaths[0].cause.startswith("hung: no progress for 10 s, at ")
     assert "in wait" in deaths[0].cause, "the cause names the line where it hangs"

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trader_monitor.core.facts import Labels
 from trader_monitor.core.series import Floats, SeriesStore, Times
 from trader_monitor.runtime.blocks import Block, Group, encode_block
 from trader_monitor.runtime.rows import Damaged
@@ -301,7 +302,7 @@ def test_a_damaged_block_is_put_aside_and_the_rest_goes_on(db: sqlite3.Connectio
 
 def test_heads_get_the_last_hour_back(db: sqlite3.Connection) -> None:
     t = T0 + 1 + np.arange(960) * 15_000
-    labels = {1: (("__name__", "a"),), 2: (("__name__", "b"),)}
+    labels: dict[int, Labels] = {1: (("__name__", "a"),), 2: (("__name__", "b"),)}
     insert(db, flushed([Fresh(1, t[:500], np.arange(500.0)), Fresh(2, t[:10], np.arange(10.0))]))
     insert(db, flushed([Fresh(1, t[480:], np.arange(480.0, 960.0))]))
     series = SeriesStore()
@@ -319,7 +320,7 @@ def test_heads_get_the_last_hour_back(db: sqlite3.Connection) -> None:
 def test_where_not_all_fit_again_the_host_s_series_come_first_and_then_the_newest(db: sqlite3.Connection) -> None:
     now = 1_700_000_000_000
     names = {1: "old", 2: "host_load1", 3: "new", 4: "newer"}
-    labels = {key: (("__name__", name),) for key, name in names.items()}
+    labels: dict[int, Labels] = {key: (("__name__", name),) for key, name in names.items()}
     ages = {1: 600_000, 2: 900_000, 3: 1_000, 4: 500}
     insert(db, flushed(Fresh(key, np.array([now - age]), np.array([1.0])) for key, age in ages.items()))
     series = SeriesStore(max_series=3)

@@ -159,7 +159,7 @@ async def test_nothing_is_accepted_while_the_store_fails(tmp_path: Path) -> None
 
             raise StoreUnavailable("the disk is full", 2.4)
 
-        record, house.journal.record = house.journal.record, fail  # type: ignore[method-assign]
+        record, house.journal.record = house.journal.record, fail  # type: ignore[method-assign, assignment]
         async with house.http.post(
             house.url + "/v1/events", json=trade(id="2"), headers={"Content-Type": "application/json"}
         ) as answer:

@@ -8,10 +8,12 @@ import json
 import os
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from tests.parts import until
@@ -21,11 +23,16 @@ from trader_monitor.core.facts import Samples
 from trader_monitor.core.series import SeriesStore
 
 
-def is_delta(topic: str):
-    return lambda message: message["type"] == "delta" and message["topic"] == topic
+def is_delta(topic: str) -> Callable[[dict[str, Any]], bool]:
+    return lambda message: (message["type"], message.get("topic")) == ("delta", topic)
 
 
-def values(messages: list[dict]) -> dict[str, float | None]:
+def newest_is(value: float) -> Callable[[dict[str, Any]], bool]:
+    """Whether the newest sample that a message tells is this one."""
+    return lambda message: [sample[2] for sample in message.get("samples", ())][-1:] == [value]
+
+
+def values(messages: list[dict[str, Any]]) -> dict[str, float | None]:
     """The state that a client has who was told `messages`, from the snapshot on."""
     names: dict[str, str] = {}
     state: dict[str, float | None] = {}
@@ -66,7 +73,7 @@ async def test_a_delta_arrives_within_100_ms_of_its_fact(tmp_path: Path) -> None
         for number in range(10):
             await house.journal.record([samples({"host_load1": number})])
             recorded = time.monotonic()
-            await client.want(lambda m, n=number: [s[2] for s in m.get("samples", ())] == [n])
+            await client.want(newest_is(number))
             slowest = max(slowest, time.monotonic() - recorded)
         assert slowest < 0.1
 
@@ -181,7 +188,9 @@ TOKENS = [
 @pytest.mark.parametrize(
     ("options", "query", "status"), [case[1:] for case in TOKENS], ids=[case[0] for case in TOKENS]
 )
-async def test_a_token_is_needed_where_there_are_some(tmp_path: Path, options: dict, query: str, status: int) -> None:
+async def test_a_token_is_needed_where_there_are_some(
+    tmp_path: Path, options: dict[str, Any], query: str, status: int
+) -> None:
     async with stage(tmp_path, tokens=("another", "s3cret?&")) as house:
         try:
             async with house.client(query, **options) as client:
@@ -264,7 +273,7 @@ async def test_a_slow_client_delays_no_other(tmp_path: Path) -> None:
         )
         for number in range(20):
             await house.journal.record([samples({f"bulk_{n}": number for n in range(100)})])
-            await quick.want(lambda m, n=number: m.get("samples", [[0, 0, -1]])[-1][2] == n, within=2)
+            await quick.want(newest_is(number), within=2)
         writer.close()
 
 
@@ -320,7 +329,7 @@ async def test_a_thousand_clients_get_the_same_delta(tmp_path: Path) -> None:
         connections = await asyncio.gather(
             *(connect(house.url + "?topics=alerts", compression=None, ping_interval=None) for _ in range(1000))
         )
-        snapshots = await asyncio.gather(*(connection.recv() for connection in connections))
+        snapshots = await asyncio.gather(*(connection.recv(decode=True) for connection in connections))
         assert all(snapshot.startswith('{"type":"snapshot"') for snapshot in snapshots)
         await house.journal.record([alert()])
         told = await asyncio.gather(*(_first_delta(connection) for connection in connections))
@@ -329,9 +338,9 @@ async def test_a_thousand_clients_get_the_same_delta(tmp_path: Path) -> None:
         await asyncio.gather(*(connection.close() for connection in connections))
 
 
-async def _first_delta(connection) -> str:
+async def _first_delta(connection: ClientConnection) -> str:
     async with asyncio.timeout(20):
         while True:
-            message = await connection.recv()
+            message = await connection.recv(decode=True)
             if message.startswith('{"type":"delta"'):
                 return message

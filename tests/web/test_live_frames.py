@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import msgspec
 import pytest
@@ -23,9 +24,10 @@ from trader_monitor.web.status import ChildView, judge, per_second
 NOW = Now(1_800_000_000.0, 5_000.0)
 
 
-def told(frame: Frame) -> dict:
-    """A frame's message, without its header of two, four or ten bytes."""
-    return json.loads(frame.wire[frame.wire.index(b"{") :])
+def told(frame: Frame) -> dict[str, Any]:
+    """A frame's message, without its header of two, four or ten bytes (a length may hold any byte, a `{` too)."""
+    message: dict[str, Any] = json.loads(frame.wire[{126: 4, 127: 10}.get(frame.wire[1], 2) :])
+    return message
 
 
 # --- topics and frames -------------------------------------------------------------------------------------------
@@ -42,7 +44,7 @@ def told(frame: Frame) -> dict:
         ("metrics.host,metrics", [("metrics", "pnl")], [("trades", "")]),
     ],
 )
-def test_topics_take_what_was_asked_for_and_nothing_else(text: str | None, taken: list, left: list) -> None:
+def test_topics_take_what_was_asked_for_and_nothing_else(text: str | None, taken: list[Any], left: list[Any]) -> None:
     topics = parse_topics(text)
     assert all(topics.takes(*one) for one in taken)
     assert not any(topics.takes(*one) for one in left)
@@ -238,7 +240,9 @@ CASES = [
 
 
 @pytest.mark.parametrize(("facts", "children", "degraded", "wanted"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
-def test_the_judgement(facts: list, children: tuple, degraded: str | None, wanted: tuple) -> None:
+def test_the_judgement(
+    facts: list[Any], children: tuple[Any, ...], degraded: str | None, wanted: tuple[Any, ...]
+) -> None:
     board = Board(SeriesStore())
     for fact in facts:
         board.fold(fact, NOW)

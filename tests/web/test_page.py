@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
+from yarl import URL
 
 from tests.web.chromium import Browser, Page, chromium
 from tests.web.stage import CLOCK, Stage, account, alert, check, child, samples, stage, trade
@@ -356,7 +357,7 @@ async def test_only_the_page_s_own_files_are_served(tmp_path: Path, path: str) -
     async with (
         site(tmp_path) as (_, url),
         aiohttp.ClientSession() as session,
-        session.get(aiohttp.client.URL(url + path, encoded=True)) as answer,
+        session.get(URL(url + path, encoded=True)) as answer,
     ):
         assert answer.status == 404
 

@@ -55,7 +55,7 @@ def house() -> SimpleNamespace:
 @asynccontextmanager
 async def served(env: SimpleNamespace) -> AsyncIterator[str]:
     app = web.Application()
-    app.add_routes(prometheus.routes(env))
+    app.add_routes(prometheus.routes(env))  # type: ignore[arg-type]
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -13,7 +13,7 @@ from trader_monitor.web.status import ChannelView, status
 
 async def test_a_channel_shows_its_breaker_and_when_it_is_tried_again(tmp_path: Path) -> None:
     async with stage(tmp_path, serve=False) as on:
-        channels: dict[str, Any] = on.env.config().channels  # type: ignore[assignment]
+        channels: dict[str, Any] = on.env.config().channels
         channels |= {name: SimpleNamespace(plugin=SimpleNamespace(name="webhook")) for name in ("desk", "mail", "fax")}
         now = on.env.clock.now()
         tripped = Breaker(state="open", failures=5, since=now.mono, retry_at=now.mono + 15, opened=1, generation=1)

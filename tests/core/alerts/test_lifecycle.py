@@ -148,6 +148,7 @@ def test_any_life_obeys_the_laws(compiled: CompiledRule, life: list[tuple[Readin
                 assert change.fired_transition == change.transition - 1
             open_firing = False
         if same:
+            assert current is not None
             assert replace(change, at=0, cleared_mono=None) == replace(current, at=0, cleared_mono=None)
         current = change
 

@@ -67,7 +67,7 @@ class Facts:
 
 def told(facts: Facts, route: Route = ROUTE, now: Now = NOW) -> list[tuple[str, int]]:
     """Delivers everything that is due, and says what that was."""
-    out = []
+    out: list[tuple[str, int]] = []
     while due := notices_due(facts, route, now):
         for notice in due:
             assert notice == next_notice(facts, route, notice.alert.fingerprint, now)

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import promql_parser as pp
@@ -118,7 +119,7 @@ def _metric_end(line: str) -> int:
 def _labels(metric: str) -> Labels:
     if re.fullmatch(r"\{\s*\}", metric):
         return ()
-    selector = pp.parse(metric)
+    selector: Any = pp.parse(metric)
     pairs = {m.name: m.value for m in selector.matchers.matchers}
     if selector.name:
         pairs["__name__"] = selector.name
@@ -233,7 +234,8 @@ class Script:
         elif match := _EXPECT_RANGE.match(line):
             case.window = tuple(map(milliseconds, match.groups()))  # type: ignore[assignment]
         elif line.startswith("expect string"):
-            case.text = pp.parse(line.removeprefix("expect string").strip()).val
+            text_node: Any = pp.parse(line.removeprefix("expect string").strip())
+            case.text = text_node.val
         elif match := _EXPECT.match(line):
             if match[1] == "fail":
                 case.fails = True
@@ -358,8 +360,8 @@ def _check_steps(case: Case, plan: Plan, instant: Instant, store: SeriesStore) -
     except PromQLError:
         return None  # another moment may well be refused
     middle = dict(matrix.at(3))
-    alone = dict(instant.vector) if instant.kind == "vector" else {(): instant.scalar}
-    wrong = _compare(middle, dict(alone))
+    alone: dict[Labels, float | None] = dict(instant.vector) if instant.kind == "vector" else {(): instant.scalar}
+    wrong = _compare(middle, alone)
     return None if wrong is None else f"among other steps: {wrong}"
 
 

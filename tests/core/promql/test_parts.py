@@ -81,13 +81,14 @@ def test_a_bucket_bound_that_is_no_number(text: str) -> None:
 
 def test_each_argument_must_be_of_its_kind() -> None:
     one, text = nodes.Number(1.0), nodes.Text("x")
-    for name, arguments in (
+    cases: list[tuple[str, list[calls.Node]]] = [
         ("abs", [one]),
         ("vector", [text]),
         ("absent_over_time", [one]),
         ("rate", [one]),
         ("label_replace", [nodes.FromScalar(one), one, text, text, text]),
-    ):
+    ]
+    for name, arguments in cases:
         with pytest.raises(PromQLError, match="expected type"):
             calls.call(name, arguments)
 

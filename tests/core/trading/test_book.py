@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal as D
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -42,7 +43,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("sentence", "fills", "quantity", "gross", "closed"), CASES, ids=[c[0] for c in CASES])
-def test_netting(sentence: str, fills: list, quantity: object, gross: int, closed: list[int]) -> None:
+def test_netting(sentence: str, fills: list[Any], quantity: Any, gross: int, closed: list[int]) -> None:
     book = Book()
     done = [book.fill(D(q), D(p), D(f)) for q, p, f in fills]
     assert book.quantity == D(quantity), sentence
@@ -59,7 +60,7 @@ fills = st.lists(
 
 
 @given(fills)
-def test_money_is_conserved_by_any_sequence_of_fills(fills: list) -> None:
+def test_money_is_conserved_by_any_sequence_of_fills(fills: list[tuple[D, bool, D, D]]) -> None:
     book, ledger = Book(), Ledger()
     cash = paid = results = D(0)
     for size, buy, price, fee in fills:
@@ -86,7 +87,7 @@ def test_money_is_conserved_by_any_sequence_of_fills(fills: list) -> None:
 
 
 @given(fills)
-def test_the_open_side_decides_the_sign_of_the_cost(fills: list) -> None:
+def test_the_open_side_decides_the_sign_of_the_cost(fills: list[tuple[D, bool, D, D]]) -> None:
     book = Book()
     for size, buy, price, fee in fills:
         book.fill(size if buy else -size, price, fee)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from trader_monitor.core.trading.equity import Equity
@@ -20,7 +22,9 @@ CASES = [
 
 
 @pytest.mark.parametrize(("sentence", "reports", "drawdown", "worst", "result"), CASES, ids=[c[0] for c in CASES])
-def test_drawdown(sentence: str, reports: list, drawdown: float | None, worst: float | None, result: float) -> None:
+def test_drawdown(
+    sentence: str, reports: list[Any], drawdown: float | None, worst: float | None, result: float
+) -> None:
     curve = Equity()
     for at, (equity, flow) in enumerate(reports):
         assert curve.report(float(at), float(equity), flow)
@@ -34,7 +38,8 @@ def test_a_late_report_is_no_new_peak() -> None:
     curve = Equity()
     curve.report(10.0, 100.0, None)
     assert not curve.report(5.0, 1000.0, None)
-    assert (curve.peak, curve.newest) == (100.0, 100)
+    assert curve.peak == 100.0
+    assert curve.newest == 100
 
 
 def test_before_the_first_report_there_is_no_result() -> None:

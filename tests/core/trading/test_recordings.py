@@ -72,10 +72,10 @@ def test_the_google_recording(size: int) -> None:
     each_twice = list(recorded("nautilus_goog_daily"))
     distinct = list({fact.id: fact for fact in each_twice}.values())
     assert len(each_twice) == 162 * 3
-    board = folded(distinct, size)
+    board = folded([*distinct], size)
     (ledger,) = board.trading.ledgers.values()
     (curve,) = board.trading.curves.values()
-    assert (ledger.realized, ledger.fees, ledger.fills) == (D("74358.00"), 0, 162)
+    assert (ledger.realized, ledger.fees, ledger.fills) == (D("74358.00"), D(0), 162)
     assert (ledger.wins, ledger.losses, ledger.flats) == (31, 50, 0)
     assert f"{ledger.win_ratio:.2%}" == "38.27%"
     assert f"{ledger.profit_factor:.3f}" == "1.789"
