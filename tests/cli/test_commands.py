@@ -112,7 +112,7 @@ async def test_status_is_a_table_for_people_and_json_for_scripts() -> None:
             "parts   1 of 2 run",
             "feed  parked",
             "gateway  http  fails   open ",
-            "desk     webhook  closed",
+            "desk     webhook  open     4    –          in 9 s      refused",
             "\\u001b[2J",
         ):
             assert part in told.out
@@ -148,7 +148,9 @@ STATUS = {
             "at": 1.7e9,
         }
     ],
-    "channels": [{"name": "desk", "type": "webhook", "breaker": "closed", "due": 0, "last_delivered_at": None}],
+    "channels": [
+        {"name": "desk", "type": "webhook", "breaker": "open", "due": 4, "retry_at": 1.7e9 + 4009, "reason": "refused"}
+    ],
     "alerts": {"firing": {"critical": 1, "info": 0}, "pending": 2},
     "ingest": {"events_total": 1000, "per_second": 12.5, "duplicates_total": 3, "refused_total": 4},
     "store": {"path": "store.db", "bytes": 2 << 20, "commits_total": 17, "commit_seconds_p99": 0.004, "degraded": None},

@@ -157,13 +157,20 @@ def _channels(channels: list[Mapping[str, Any]], now: float) -> Iterable[str]:
     if not channels:
         return
     rows = [
-        (c.get("name"), c.get("type"), c.get("breaker"), c.get("due") or "", _ago(c.get("last_delivered_at"), now))
+        (
+            c.get("name"),
+            c.get("type"),
+            c.get("breaker"),
+            c.get("due") or "",
+            _ago(c.get("last_delivered_at"), now),
+            f"in {duration(max(0.0, c['retry_at'] - now))}" if c.get("retry_at") else "",
+            c.get("reason") or "",
+        )
         for c in channels
     ]
+    tones = [_BREAKER_TONES.get(str(c.get("breaker")), "") for c in channels]
     yield ""
-    yield table(
-        ("CHANNEL", "TYPE", "BREAKER", "DUE", "DELIVERED"), rows, [_BREAKER_TONES.get(str(r[2]), "") for r in rows]
-    )
+    yield table(("CHANNEL", "TYPE", "BREAKER", "DUE", "DELIVERED", "NEXT TRIAL", "LAST ERROR"), rows, tones)
 
 
 def _ago(at: object, now: float) -> str:

@@ -347,10 +347,8 @@ class NoticeSent(Own, frozen=True, kw_only=True, tag="notice_sent"):
 
 
 class ChannelTried(Own, frozen=True, kw_only=True, tag="channel_tried"):
-    """The line to a channel: its breaker and, of a notice that failed, when to try again, in monotonic seconds.
-
-    A `trial` is written before it is made, as an action is; `gone`: the channel is no longer configured.
-    """
+    """The line to a channel: its breaker and, of a notice that failed, why, and when to try again (monotonic seconds).
+    A `trial` is written before it is made, as an action is; `gone`: the channel is no longer configured."""
 
     channel: str
     outcome: Literal["trial", "failed", "answered", "gone"]
@@ -360,6 +358,7 @@ class ChannelTried(Own, frozen=True, kw_only=True, tag="channel_tried"):
     transition: int = 0
     attempts: int = 0
     retry_at: float = 0.0
+    reason: str = ""
 
 
 class ActionStep(Own, frozen=True, kw_only=True, tag="action_step"):

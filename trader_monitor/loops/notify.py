@@ -148,7 +148,8 @@ class _Line:
         before = self._failure(notice)
         attempts = before.attempts + 1 if before else 1
         if trial is not line:
-            await env.journal.record([self._tried("trial", trial, notice, attempts, began)])
+            reason = env.board.channels[self.route.channel].reason
+            await env.journal.record([self._tried("trial", trial, notice, attempts, began, reason=reason)])
         receipt, failure = "", None
         try:
             steps = env.board.incidents.get(notice.alert.labels.get("check", ""), ())
@@ -200,6 +201,7 @@ class _Line:
         attempts: int,
         now: Now,
         retry_at: float = 0.0,
+        reason: str = "",
     ) -> ChannelTried:
         return ChannelTried(
             at=now.wall,
@@ -211,6 +213,7 @@ class _Line:
             transition=notice.transition,
             attempts=attempts,
             retry_at=retry_at,
+            reason=reason,
         )
 
     async def _failed(self, notice: Notice, failure: DeliveryError, attempts: int, generation: int) -> None:
@@ -231,7 +234,7 @@ class _Line:
             breaker=after.state,
             reason=str(failure),
         )
-        fact = self._tried("failed", after, notice, attempts, now, now.mono + held)
+        fact = self._tried("failed", after, notice, attempts, now, now.mono + held, str(failure))
         await self.env.journal.record([fact])
 
     def _count(self, state: str, outcome: str, by: float = 1.0) -> None:

@@ -72,7 +72,8 @@ class CheckView(Struct, frozen=True, kw_only=True):
 
 
 class ChannelView(Struct, frozen=True, kw_only=True):
-    """A channel of notices; `due` is how many transitions it has yet to tell, `retry_at` before when it tells none."""
+    """A channel of notices; `due` is how many transitions it has yet to tell, `retry_at` before when it tells none,
+    `reason` why the last attempt failed, until one succeeds."""
 
     name: str
     type: str
@@ -80,6 +81,7 @@ class ChannelView(Struct, frozen=True, kw_only=True):
     due: int
     last_delivered_at: float | None = None
     retry_at: float | None = None
+    reason: str = ""
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -380,4 +382,5 @@ def _channel_view(
         due=due,
         last_delivered_at=delivered,
         retry_at=now.wall + breaker.retry_at - now.mono if waiting else None,
+        reason="" if tried is None else tried.reason,
     )

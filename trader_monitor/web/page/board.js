@@ -265,7 +265,8 @@ function children(store) {
 			["Channel", (c) => [c.name, dim(" " + c.type)]],
 			["Breaker", (c) => pill(CLOSED[c.breaker] ?? "info", c.breaker.replace("_", "-"))],
 			["To tell", (c) => count(c.due), "n"],
-			["Last delivered", (c) => ago(c.last_delivered_at, store.now()), "n"],
+			["Delivered", (c) => ago(c.last_delivered_at, store.now()), "n"],
+			["", (c) => c.reason ?? "", "w wide"],
 		], channels)];
 }
 

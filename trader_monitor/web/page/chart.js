@@ -80,7 +80,7 @@ export class Chart {
 		this.draw();
 	}
 
-	/** A line's value at a time: the newest sample, if not older than five minutes or a few pixels. */
+	/** A line's value at a time: the newest sample, if not too old. */
 	#value(line, t) {
 		const at = upper(line.t, t) - 1;
 		if (at < 0) return null;
