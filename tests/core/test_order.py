@@ -8,15 +8,22 @@ import threading
 import time
 from itertools import pairwise
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trader_monitor.core.order import in_order
+from trader_monitor.core.order import elements, in_order
 
 
 @given(st.lists(st.integers()))
 def test_few(things: list[int]) -> None:
     assert in_order(iter(things)) == sorted(things)
+
+
+@given(st.integers(0, 5000), st.booleans())
+def test_elements_are_those_of_the_list(number: int, rows: bool) -> None:
+    array = np.arange(2 * number).reshape(number, 2) if rows else np.arange(number) / 3
+    assert list(elements(array)) == array.tolist()
 
 
 def test_many_and_others_run_meanwhile() -> None:

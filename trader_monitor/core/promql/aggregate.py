@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from trader_monitor.core.facts import Labels
+from trader_monitor.core.order import elements
 from trader_monitor.core.promql.errors import PromQLError
 from trader_monitor.core.promql.frame import Bools, Frame, Ints, LabelSets, Remembered, without
 from trader_monitor.core.promql.kahan import grouped_mean, grouped_sum
@@ -178,7 +179,7 @@ class CountValues:
         counts: list[Floats] = []
         for labels, rows in zip(groups.labels, groups.rows, strict=True):
             values, present = frame.values[rows], frame.present[rows]
-            distinct = {shown(value): value for value in np.unique(values[present]).tolist()}
+            distinct = {shown(value): value for value in elements(np.unique(values[present]))}
             for text, value in distinct.items():
                 same = np.isnan(values) if value != value else values == value
                 named = tuple(sorted((*labels, (self._label, text))))

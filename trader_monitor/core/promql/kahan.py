@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from trader_monitor.core.order import elements
 from trader_monitor.core.samples import Floats
 
 __all__ = ["Kahan", "exact_mean", "exact_sum", "grouped_mean", "grouped_sum"]
@@ -86,7 +87,7 @@ def grouped_mean(values: Floats, present: NDArray[np.bool_], groups: list[NDArra
     for at, rows in enumerate(groups):
         counts[at] = present[rows].sum(axis=0)
     means = grouped_sum(values, present, groups) / np.maximum(counts, 1.0)
-    for at, step in np.argwhere(np.isinf(means)).tolist():
+    for at, step in elements(np.argwhere(np.isinf(means))):
         rows = groups[at]
         means[at, step] = exact_mean(values[rows, step][present[rows, step]].tolist())
     return means

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from trader_monitor.core.order import elements
 from trader_monitor.core.promql.errors import PromQLError
 from trader_monitor.core.promql.frame import Bools, Ints
 from trader_monitor.core.promql.kahan import exact_mean
@@ -139,7 +140,9 @@ def _extreme_time(function: np.ufunc) -> Callable[[Windows], Answer]:
         present = w.counts > 0
         best = fold(w, function, w.v)
         out = np.zeros(w.lo.shape)
-        for row, step in np.argwhere(present).tolist():
+        for number, (row, step) in enumerate(elements(np.argwhere(present))):
+            if number % 4096 == 0:
+                w.ctx.checkpoint()
             lo, hi = int(w.lo[row, step]), int(w.hi[row, step])
             at = np.flatnonzero(w.v[lo:hi] == best[row, step])
             out[row, step] = w.t[lo + (int(at[-1]) if len(at) else 0)] / 1000.0
@@ -162,7 +165,7 @@ def _sum(w: Windows) -> Answer:
 
 def _mean(w: Windows) -> Floats:
     means = sums(w, lambda at, _: w.v[at])[0] / np.maximum(w.counts, 1)
-    for row, step in np.argwhere(np.isinf(means)).tolist():
+    for row, step in elements(np.argwhere(np.isinf(means))):
         means[row, step] = exact_mean(w.v[w.lo[row, step] : w.hi[row, step]].tolist())
     return means
 

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from trader_monitor.core.order import elements
 from trader_monitor.core.promql.frame import Ints
 from trader_monitor.core.promql.kahan import Kahan
 from trader_monitor.core.promql.selectors import Windows
@@ -61,7 +62,7 @@ def _by_step(w: Windows, lo: Ints, counts: Ints, longest: int, element: Element)
 
 def _by_window(w: Windows, lo: Ints, counts: Ints, longest: int, element: Element) -> Floats:
     out = np.zeros(len(lo))
-    for row, (first, count) in enumerate(zip(lo.tolist(), counts.tolist(), strict=True)):
+    for row, (first, count) in enumerate(zip(elements(lo), elements(counts), strict=True)):
         if count:
             values = element(np.arange(first, first + count), row)
             try:
