@@ -21,8 +21,8 @@ from trader_monitor.web.border import MAX_EVENTS, Format, TooMany
 from trader_monitor.web.cut import brackets
 from trader_monitor.web.intake import Answer, take_body, take_lines
 
-LATE = 0.06
-"""Seconds that no turn may take; those of the bodies below take a third of it, and took up to half a minute."""
+LATE = 0.1
+"""Seconds that no turn may take; those of the bodies below take a fifth of it, and took up to half a minute."""
 BODY = 8 << 20
 
 
