@@ -7,6 +7,7 @@ import inspect
 import re
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -22,6 +23,7 @@ from trader_monitor.runtime.probe import Probe
 from trader_monitor.runtime.readings import Metric, Partial, Reading
 from trader_monitor.runtime.registry import Plugin, Registry
 
+README = Path(__file__).parents[2] / "README.md"
 PLUGINS: list[Plugin] = list(Registry.load())
 IDS = [f"{plugin.kind}-{plugin.name}" for plugin in PLUGINS]
 WORKING = ("collector", "check", "action")
@@ -52,6 +54,16 @@ def options(it: Plugin, url: str = "http://127.0.0.1:1/") -> Struct:
 async def called(it: Plugin, env: Any, url: str) -> Any:
     more = (Incident("bot-1", "bot", 0, "it failed"),) if it.kind == "action" else ()
     return await it.call(options(it, url), env, *more)
+
+
+@pytest.mark.parametrize(
+    "it", [plugin for plugin in PLUGINS if not getattr(plugin.options, "OWN", False)], ids=lambda it: it.name
+)
+def test_the_readme_lists_its_options_and_no_other(it: Plugin) -> None:
+    row = re.search(rf"^\| {it.kind} `{it.name}` \|(.*)\|$", README.read_text(), re.MULTILINE)
+    assert row is not None, f"{it.kind} {it.name}"
+    text = re.sub(r"\([^)]*\)", "", row[1])
+    assert sorted(re.findall(r"`(\w+)`", text)) == sorted(f.encode_name for f in fields(it.options))
 
 
 @every
