@@ -156,7 +156,7 @@ async def test_commands_answer_as_tables_and_as_json_with_codes_to_trust(tmp_pat
         await house.send(account(1.0))
         await house.until('count(ALERTS{alertname="low"})', lambda n: n == 1)
         for words, code, part in (
-            (("status",), 0, "evaluate"),
+            (("status",), 0, " run (--json"),
             (("status", "--json"), 0, '"children"'),
             (("alerts",), 0, "low"),
             (("alerts", "--exit-code"), 1, "low"),

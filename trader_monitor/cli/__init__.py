@@ -31,7 +31,8 @@ COMMANDS: Final = {
 _BEFORE_NOW: Final = re.compile(r"-\d\S*")
 EXIT_CODES: Final = """exit codes:
   0  done; the answer is yes
-  1  done; the answer is no (alerts --exit-code with alerts firing, events refused, a test notice not delivered)
+  1  done; the answer is no (alerts --exit-code with alerts firing, events refused, a test notice not delivered);
+     of run: the daemon could not start, or had to give up
   2  wrong usage, or a configuration that is not valid
   3  the daemon cannot be reached
   4  the daemon refuses: no right, or it cannot at the moment
