@@ -282,7 +282,8 @@ async def test_with_a_token_the_page_asks_for_it_and_then_opens(tmp_path: Path, 
             await shown.run("document.querySelector('#door button').click()")
             if attempt == "wrong":
                 await shown.until("document.getElementById('refused').innerText.includes('not known')")
-        await shown.until(f"{WORD} === 'all well'")
+                assert not await shown.run("document.getElementById('main').checkVisibility()")
+        await shown.until(f"{WORD} === 'all well' && document.getElementById('main').checkVisibility()")
         assert [error for error in shown.errors if "401" not in error] == []
 
 

@@ -46,7 +46,7 @@ async function open() {
 	later();
 }
 
-/** The feed's address as this browser can reach it. */
+/** The feed as this browser reaches it. */
 function address(listen) {
 	if (location.protocol === "https:") return `wss://${location.host}/live`;
 	return `ws://${location.hostname}:${listen.split(":").pop()}/`;
@@ -91,7 +91,7 @@ function later() {
 	}, REDRAW);
 }
 
-/** Whether all is well, and since when: in words, colour, shape, title and icon. */
+/** Whether all is well, and since when: in words, colour, shape. */
 function state() {
 	const { status } = store;
 	document.body.classList.toggle("away", !!down);
