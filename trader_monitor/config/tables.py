@@ -112,12 +112,14 @@ class ActionTable(Struct, frozen=True, kw_only=True):
 
 
 class ChannelTable(Struct, frozen=True, kw_only=True):
-    """`[channels.NAME]`: tells of alerts from `min_severity` up; a firing one again every `repeat`."""
+    """`[channels.NAME]`: tells of alerts from `min_severity` up; a firing one again every `repeat`. One that fails is
+    left alone for `cooldown` at a time."""
 
     name: str
     plugin: Plugin
     min_severity: Severity = "info"
     repeat: Annotated[Duration, Meta(ge=60.0)] | None = None
+    cooldown: Annotated[Duration, Meta(ge=1.0)] = Duration(15.0)
     options: Struct
 
 

@@ -54,6 +54,7 @@ class _Line:
         self.env = env
         self.table = env.config().channels[channel]
         self.route = Route(channel, self.table.min_severity, self.table.repeat)
+        self.policy = replace(BREAKER, cooldown=self.table.cooldown)
         self._queue: deque[Notice] = deque()
         self._busy: set[str] = set()
         self._workers = 0
@@ -142,7 +143,7 @@ class _Line:
         line = self.breaker
         if not breaker.permits(line, began):
             return False
-        trial = breaker.attempt(line, began, BREAKER)
+        trial = breaker.attempt(line, began, self.policy)
         generation = trial.generation
         fingerprint = notice.alert.fingerprint
         before = self._failure(notice)
@@ -162,7 +163,7 @@ class _Line:
             await self._failed(notice, failure, attempts, generation)
             return False
         line = self.breaker
-        after = breaker.succeed(line, ended, BREAKER, generation)
+        after = breaker.succeed(line, ended, self.policy, generation)
         outcome = "refused" if failure else "delivered"
         self._count(notice.state, outcome)
         if failure is not None:
@@ -220,8 +221,8 @@ class _Line:
         now = self.env.clock.now()
         delay = BACKOFF.delay(attempts, random.random())
         before = self.breaker
-        after = breaker.fail(before, now, BREAKER, failure.retry_after, generation)
-        held = max(delay, min(failure.retry_after or 0.0, BREAKER.longest))
+        after = breaker.fail(before, now, self.policy, failure.retry_after, generation)
+        held = max(delay, min(failure.retry_after or 0.0, self.policy.longest))
         self._count(notice.state, "failed")
         say = log.error if after.state == "open" and before.state != "open" else log.warning
         say(
