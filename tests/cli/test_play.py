@@ -306,7 +306,8 @@ async def test_an_interrupt_says_how_to_go_on(tmp_path: Path) -> None:
         out, _ = await process.communicate()
         assert process.returncode == 130
         line = int(out.decode().partition("--skip ")[2].split(",")[0])
-        assert 2 <= line <= len(house.order)
+        # The last one may have come without its answer: to send it again is harmless.
+        assert len(house.order) - 1 <= line <= len(house.order)
 
 
 async def test_a_plain_file_and_a_packed_one_play_the_same(tmp_path: Path) -> None:
