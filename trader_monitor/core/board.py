@@ -34,7 +34,7 @@ from trader_monitor.core.ids import Ids
 from trader_monitor.core.models.counts import Models
 from trader_monitor.core.own import OwnFacts
 from trader_monitor.core.series import SeriesStore
-from trader_monitor.core.snapshot import Snapshot
+from trader_monitor.core.snapshot import Room, Snapshot
 from trader_monitor.core.tally import PAUSE_AFTER, Tally
 from trader_monitor.core.trading import Trading
 from trader_monitor.core.trading.accounts import Accounts
@@ -69,11 +69,10 @@ class Board:
         self.incidents = own.incidents
         self.steps = own.steps
         self.deaths = own.deaths
-        fills = self._fills = Fills(tally)
-        accounts = self._accounts = Accounts(tally)
-        exchanges = self._exchanges = Exchanges(tally)
-        bots = self._bots = Bots(tally)
+        fills, accounts, exchanges = Fills(tally), Accounts(tally), Exchanges(tally)
         agents, models = Agents(tally), Models(tally)
+        bots = self._bots = Bots(tally)
+        self._rooms: dict[str, Room] = {"fills": fills, "accounts": accounts, "exchanges": exchanges, "agents": agents}
         self.trading = Trading(fills.books, fills.ledgers, accounts.curves, fills.latest)
         self.connections = exchanges.connections
         self.streams = exchanges.streams
@@ -147,7 +146,7 @@ class Board:
 
     def dump(self) -> bytes:
         """All but the samples (`SeriesStore`) and the ids (`Ids.dump`), in MessagePack."""
-        own, fills, exchanges = self._own, self._fills, self._exchanges
+        own = self._own
         return Snapshot(
             counts=self.counts,
             checks=list(own.checks.values()),
@@ -161,10 +160,7 @@ class Board:
             deaths=list(own.deaths),
             parked=own.parked,
             cells=self._tally.kept(),
-            fills=fills.kept(),
-            curves=list(self._accounts.curves.items()),
-            connections=list(exchanges.connections.items()),
-            streams=list(exchanges.streams.items()),
+            rooms={name: room.dump() for name, room in self._rooms.items()},
             heartbeats=list(self._bots.heartbeats.values()),
         ).encode()
 
@@ -186,9 +182,8 @@ class Board:
         own.deaths.extend(kept.deaths)
         own.parked.update(kept.parked)
         board._tally.restore(kept.cells)
-        board._fills.restore(kept.fills)
-        board._accounts.curves.update(kept.curves)
-        board._exchanges.connections.update(kept.connections)
-        board._exchanges.streams.update(kept.streams)
+        for name, room in board._rooms.items():
+            if (state := kept.of_room(name)) is not None:
+                room.load(state)
         board._bots.heartbeats.update((fact.source, fact) for fact in kept.heartbeats)
         return board

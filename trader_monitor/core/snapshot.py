@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from trader_monitor.core.facts import (
     ActionStep,
@@ -11,27 +13,32 @@ from trader_monitor.core.facts import (
     ChannelTried,
     CheckResult,
     ChildDied,
-    Connection,
     Heartbeat,
     NoticeSent,
 )
 from trader_monitor.core.tally import Kept
-from trader_monitor.core.trading.accounts import AccountKey
-from trader_monitor.core.trading.equity import Equity
-from trader_monitor.core.trading.exchange import ConnectionKey, Stream, StreamKey
-from trader_monitor.core.trading.fills import FillsKept
 
-__all__ = ["VERSION", "Snapshot", "SnapshotError"]
+__all__ = ["VERSION", "Room", "Snapshot", "SnapshotError", "pack", "unpack"]
 
 VERSION = 1
 """Grows when an older snapshot cannot be read any more; another version's is refused and the journal replayed,
 which no longer goes back to its beginning. What is kept besides has a default, so that older ones are read on."""
 
 _MAGIC = b"board"
+_NIL = Raw(b"\xc0")
 
 
 class SnapshotError(ValueError):
     """Not a snapshot, or one of another version: replay the journal from its beginning instead."""
+
+
+class Room(Protocol):
+    """A part of the fold that keeps state of its own from one life to the next."""
+
+    def dump(self) -> bytes: ...
+
+    def load(self, raw: bytes) -> None:
+        """Takes what `dump` gave, of this version or an older one. Raises SnapshotError."""
 
 
 class Snapshot(Struct, kw_only=True):
@@ -47,16 +54,31 @@ class Snapshot(Struct, kw_only=True):
     deaths: list[ChildDied]
     parked: dict[str, float]
     cells: list[Kept]
-    fills: FillsKept
-    curves: list[tuple[AccountKey, Equity]]
-    connections: list[tuple[ConnectionKey, Connection]]
-    streams: list[tuple[StreamKey, Stream]]
     heartbeats: list[Heartbeat]
     channels: list[ChannelTried] = []
     tries: list[ChannelTried] = []
+    rooms: dict[str, bytes] = {}
+    """What each room of the fold keeps, by its name, in its own words (`Room`)."""
+    fills: Raw = _NIL
+    curves: Raw = _NIL
+    connections: Raw = _NIL
+    streams: Raw = _NIL
+    """These four stood here before there were rooms."""
 
     def encode(self) -> bytes:
         return _MAGIC + bytes([VERSION]) + _ENCODER.encode(self)
+
+    def of_room(self, name: str) -> bytes | None:
+        """What a room kept, or nothing."""
+        raw = self.rooms.get(name)
+        if raw is None and self.fills != _NIL:  # written before there were rooms
+            before = {
+                "fills": lambda: bytes(self.fills),
+                "accounts": lambda: _ENCODER.encode({"curves": self.curves}),
+                "exchanges": lambda: _ENCODER.encode({"connections": self.connections, "streams": self.streams}),
+            }
+            raw = before[name]() if name in before else None
+        return raw
 
     @classmethod
     def decode(cls, raw: bytes) -> Snapshot:
@@ -73,3 +95,16 @@ class Snapshot(Struct, kw_only=True):
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Snapshot)
+
+
+def pack(kept: Struct) -> bytes:
+    """A room's state as bytes."""
+    return _ENCODER.encode(kept)
+
+
+def unpack(raw: bytes, kind: type[Any]) -> Any:
+    """The state of type `kind` again; fields that are newer than `raw` have their defaults. Raises SnapshotError."""
+    try:
+        return msgspec.msgpack.decode(raw, type=kind)
+    except msgspec.MsgspecError as error:
+        raise SnapshotError(f"the snapshot's {kind.__name__} is damaged: {error}") from None

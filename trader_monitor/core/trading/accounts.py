@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+from msgspec import Struct
+
 from trader_monitor.core.facts import Account, Position
+from trader_monitor.core.snapshot import pack, unpack
 from trader_monitor.core.tally import Tally
 from trader_monitor.core.trading.equity import Equity
 
@@ -12,6 +15,12 @@ __all__ = ["AccountKey", "Accounts"]
 
 AccountKey: TypeAlias = tuple[str, str | None, str | None]
 """Source, account, currency."""
+
+
+class AccountsKept(Struct):
+    """What a snapshot keeps of the accounts."""
+
+    curves: list[tuple[AccountKey, Equity]] = []
 
 
 class Accounts:
@@ -63,3 +72,10 @@ class Accounts:
         if position.mark_price is not None:
             multiplier = 1.0 if position.multiplier is None else position.multiplier
             self._notional.place(valued, t_ms, position.quantity * position.mark_price * multiplier)
+
+    def dump(self) -> bytes:
+        return pack(AccountsKept(list(self.curves.items())))
+
+    def load(self, raw: bytes) -> None:
+        kept: AccountsKept = unpack(raw, AccountsKept)
+        self.curves.update(kept.curves)

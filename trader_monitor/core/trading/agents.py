@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from trader_monitor.core.facts import Decision
+from trader_monitor.core.snapshot import pack, unpack
 from trader_monitor.core.tally import Tally
 
 __all__ = ["Agents"]
+
+
+class AgentsKept(Struct):
+    """What a snapshot keeps of the agents."""
 
 
 class Agents:
@@ -29,3 +36,9 @@ class Agents:
         self._confidence.place(agent, t_ms, decision.confidence)
         self._consensus.place(agent, t_ms, decision.consensus)
         self._latency.observe(agent, t_ms, decision.latency_seconds)
+
+    def dump(self) -> bytes:
+        return pack(AgentsKept())
+
+    def load(self, raw: bytes) -> None:
+        unpack(raw, AgentsKept)

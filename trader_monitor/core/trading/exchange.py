@@ -7,6 +7,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from trader_monitor.core.facts import Connection, MarketData, Order, RateLimit, Request
+from trader_monitor.core.snapshot import pack, unpack
 from trader_monitor.core.tally import Tally
 
 __all__ = ["ConnectionKey", "Exchanges", "Stream", "StreamKey"]
@@ -43,6 +44,13 @@ class Stream(Struct, array_like=True):
         self.price, self.bid, self.ask = price, bid, ask
         if frame.exchange_at is not None and frame.exchange_at >= (self.exchange_at or 0.0):
             self.exchange_at = frame.exchange_at
+
+
+class ExchangesKept(Struct):
+    """What a snapshot keeps of the exchanges."""
+
+    connections: list[tuple[ConnectionKey, Connection]] = []
+    streams: list[tuple[StreamKey, Stream]] = []
 
 
 class Exchanges:
@@ -118,3 +126,11 @@ class Exchanges:
         self._frame.write(key, t_ms, stream.frame_at)
         self._venue.write(key, t_ms, stream.exchange_at)
         self._change.write(key, t_ms, stream.changed_at)
+
+    def dump(self) -> bytes:
+        return pack(ExchangesKept(list(self.connections.items()), list(self.streams.items())))
+
+    def load(self, raw: bytes) -> None:
+        kept: ExchangesKept = unpack(raw, ExchangesKept)
+        self.connections.update(kept.connections)
+        self.streams.update(kept.streams)

@@ -13,6 +13,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from trader_monitor.core.facts import Trade
+from trader_monitor.core.snapshot import pack, unpack
 from trader_monitor.core.tally import Cell, Tally
 from trader_monitor.core.trading.book import Book
 from trader_monitor.core.trading.decimals import ZERO, exact
@@ -253,15 +254,12 @@ class Fills:
         self.books[book_key] = stream.position.book
         return stream
 
-    def kept(self) -> FillsKept:
-        return FillsKept(
-            list(self.books.items()),
-            list(self.ledgers.items()),
-            [(key, symbol.realized) for key, symbol in self._symbols.items()],
-            list(self.latest),
-        )
+    def dump(self) -> bytes:
+        symbols = [(key, symbol.realized) for key, symbol in self._symbols.items()]
+        return pack(FillsKept(list(self.books.items()), list(self.ledgers.items()), symbols, list(self.latest)))
 
-    def restore(self, kept: FillsKept) -> None:
+    def load(self, raw: bytes) -> None:
+        kept: FillsKept = unpack(raw, FillsKept)
         self.books.update(kept.books)
         self.ledgers.update(kept.ledgers)
         self.latest.extend(kept.latest)
