@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1] / ".peers"
 PINS = {
     "science": ("scipy==1.17.1", "scikit-learn", "river==0.26.1"),
     "evidently": ("evidently==0.7.23",),
-    "nannyml": ("nannyml==0.13.1",),
+    "nannyml": ("nannyml==0.13.1", "statsmodels"),  # which it imports and does not name
     "returns": ("quantstats==0.0.86", "empyrical-reloaded==0.7.1"),
 }
 
