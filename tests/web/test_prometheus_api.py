@@ -22,6 +22,8 @@ from trader_monitor.core.series import SeriesStore
 from trader_monitor.runtime.clock import ManualClock
 from trader_monitor.web import prometheus_json
 from trader_monitor.web.api import prometheus
+from trader_monitor.web.body import Pace
+from trader_monitor.web.unsent import UNSENT, Unsent
 
 NOW = 1_700_000_000
 
@@ -55,6 +57,7 @@ def house() -> SimpleNamespace:
 @asynccontextmanager
 async def served(env: SimpleNamespace) -> AsyncIterator[str]:
     app = web.Application()
+    app[UNSENT] = Unsent(Pace())
     app.add_routes(prometheus.routes(env))  # type: ignore[arg-type]
     runner = web.AppRunner(app)
     await runner.setup()

@@ -21,6 +21,7 @@ from trader_monitor.runtime.sockets import BACKLOG
 from trader_monitor.runtime.trace import new_trace, traceparent_id
 from trader_monitor.web.auth import denial
 from trader_monitor.web.body import BodyError, Pace, keeping
+from trader_monitor.web.unsent import UNSENT, Overfull, Unsent
 
 if TYPE_CHECKING:
     from trader_monitor.runtime.env import Env
@@ -35,6 +36,9 @@ ANSWER_WITHIN = 60.0
 
 IDLE = 75.0
 """Seconds that a connection is kept for the next request: longer than proxies keep theirs."""
+
+TAKE_WITHIN = 20.0
+"""Seconds within which a receiver must take some of what waits for it."""
 
 MAX_CONNECTIONS = 512
 
@@ -87,10 +91,15 @@ def application(env: Env, route_lists: Iterable[Sequence[web.RouteDef]], *, pace
             response: web.StreamResponse = refusal(*denied)
         else:
             response = await _answered(request, handler, pace)
+        try:
+            app[UNSENT].whole(request, response)
+        except Overfull:
+            response = refusal(503, "too many large answers are not read yet by those who asked", retry_after=1.0)
         env.meters.count("monitor_http_requests_total", status=str(response.status))
         return response
 
     app = web.Application(middlewares=[guard], client_max_size=env.config().ingest.max_body)
+    app[UNSENT] = Unsent(pace)
     app.on_response_prepare.append(_dress)
     for routes in route_lists:
         app.add_routes(routes)
@@ -158,6 +167,7 @@ class _Visit(web.RequestHandler):
         super().__init__(server, **kwargs)
         self._server = server
         self._late: asyncio.TimerHandle | None = None
+        self._untaken: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -177,7 +187,23 @@ class _Visit(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.greet()
+        self._taken()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The receiver does not take what is sent to it."""
+        super().pause_writing()
+        if self.transport is not None:
+            self._untaken = asyncio.get_running_loop().call_later(TAKE_WITHIN, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._taken()
+        super().resume_writing()
+
+    def _taken(self) -> None:
+        if self._untaken is not None:
+            self._untaken.cancel()
+            self._untaken = None
 
     def greet(self) -> None:
         """The first request's head has come."""

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from functools import wraps
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -15,6 +15,7 @@ import anyio
 import msgspec
 import numpy as np
 from aiohttp import web
+from aiohttp.payload import Payload
 from anyio import to_thread
 
 from trader_monitor.core.facts import Labels
@@ -35,6 +36,7 @@ from trader_monitor.web.query_parameters import (
     required,
     seconds_of,
 )
+from trader_monitor.web.unsent import UNSENT, Overfull
 
 if TYPE_CHECKING:
     from trader_monitor.runtime.env import Env
@@ -46,8 +48,6 @@ MAX_RUNNING = 2
 MAX_WAITING = 32
 TIMEOUT = 30.0
 MAX_CELLS = 5_000_000
-WHOLE = 256 << 10
-"""Bytes of an answer that is sent in one piece."""
 Answer: TypeAlias = tuple[shape.Pieces, list[str]]
 
 
@@ -202,26 +202,24 @@ def _served(
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
     @wraps(answer)
     async def serve(request: web.Request) -> web.Response:
+        unsent = request.app[UNSENT]
         try:
+            if unsent.full:
+                raise Overfull
             data, warnings = await answer(request, await parameters(request))
+            return _response(unsent.body(request, shape.success(data, warnings)))
         except Refused as refused:
-            return _response([shape.failure(refused.kind, str(refused))], refused.status)
-        return _response(shape.success(data, warnings))
+            return _response(shape.failure(refused.kind, str(refused)), refused.status)
+        except Overfull:
+            told = "too many large answers are not read yet by those who asked: try again later"
+            return _response(shape.failure("unavailable", told), 503)
 
     return serve
 
 
-def _response(pieces: shape.Pieces, status: int = 200) -> web.Response:
+def _response(body: bytes | Payload, status: int = 200) -> web.Response:
     headers = {"Cache-Control": "no-store"}
-    body = b"".join(pieces) if sum(map(len, pieces)) <= WHOLE else _one_by_one(pieces)
     return web.Response(body=body, status=status, content_type="application/json", headers=headers)
-
-
-async def _one_by_one(pieces: shape.Pieces) -> AsyncIterator[bytes]:
-    """As the receiver takes them: what it does not take yet is not copied."""
-    pieces.reverse()
-    while pieces:
-        yield pieces.pop()
 
 
 def _compiled(text: str) -> Any:
