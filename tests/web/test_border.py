@@ -180,10 +180,47 @@ CASES = [
         "an HTTP status",
     ),
     (
-        "A feature that is no number.",
-        '{"type":"prediction","at":1.7e9,"model":"m","version":"1","output":1,"features":{"a":"b"}}',
+        "A feature that is neither a number nor a category.",
+        '{"type":"prediction","at":1.7e9,"model":"m","version":"1","output":1,"features":{"a":true}}',
         "$.features.a",
-        "finite",
+        "expected a finite number or a text, got true",
+    ),
+    (
+        "Features that are no object.",
+        '{"type":"prediction","at":1.7e9,"model":"m","version":"1","output":1,"features":[1,2]}',
+        "$.features",
+        "an object of numbers, texts or null",
+    ),
+    (
+        "A feature beyond float32.",
+        '{"type":"prediction","at":1.7e9,"model":"m","version":"1","output":1,"features":{"a":1,"b":-3.5e38}}',
+        "$.features.b",
+        "within float32",
+    ),
+    (
+        "A category that is a novel.",
+        '{"type":"prediction","at":1.7e9,"model":"m","version":"1","output":1,"features":{"a":"%s"}}' % ("x" * 129),
+        "$.features.a",
+        "at most 128 characters, got 129",
+    ),
+    (
+        "A feature without a name.",
+        '{"type":"prediction","at":1.7e9,"model":"m","version":"1","output":1,"features":{"":1}}',
+        "$.features",
+        "1 to 256 characters",
+    ),
+    (
+        "A feature whose name is a novel.",
+        '{"type":"prediction","at":1.7e9,"model":"m","version":"1","output":1,"features":{"%s":1}}' % ("x" * 257),
+        "$.features",
+        "1 to 256 characters",
+    ),
+    (
+        "More features than a row may have.",
+        '{"type":"prediction","at":1.7e9,"model":"m","version":"1","output":1,"features":{%s}}'
+        % ",".join(f'"f{n}":1' for n in range(2001)),
+        "$.features",
+        "at most 2,000 features",
     ),
     (
         "An outcome of nothing.",
@@ -226,6 +263,10 @@ RIGHT = [
     (
         "A prediction with features.",
         '{"type":"prediction","at":1.7e9,"model":"m","version":"1","output":"up","features":{"a":1}}',
+    ),
+    (
+        "A feature that is not a number, and one that is a category.",
+        '{"type":"prediction","at":1.7e9,"model":"m","version":"1","output":1,"features":{"a":null,"b":"x:y","c":2}}',
     ),
     ("Terminal escapes are only a text.", trade('"account":"\\u001b[31m"')),
 ]
@@ -303,7 +344,8 @@ def test_every_type_gets_through_both_ways_with_all_its_fields() -> None:
 def everything(kind: type[Event]) -> Event:
     """An event of the type with every field."""
     words = {"side": "buy", "status": 200, "state": "running", "outcome": "correct", "liquidity": "maker"}
-    words |= {"kind": "gauge", "context": {"a": "b"}, "labels": {"l": "v"}, "features": {"f": 1.0}, "name": "metric"}
+    words |= {"kind": "gauge", "context": {"a": "b"}, "labels": {"l": "v"}, "name": "metric"}
+    words |= {"features": {"f": 1.0, "category": "x", "null": None}}
     words |= {"ok": True, "failed": False, "at": NOW, "exchange_at": NOW, "predicted_at": NOW, "resets_at": NOW}
     words |= {"output": 0.5, "actual": "up"}
     fields: dict[str, Any] = {}

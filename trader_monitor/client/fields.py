@@ -5,6 +5,7 @@ At run time these say nothing: whatever is wrong with a call is counted, never r
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, Required, TypedDict
 
 from trader_monitor.core.facts import Scalar, Side
@@ -146,7 +147,7 @@ class PredictionFields(_Sourced, total=False):
     version: Required[str]
     output: Required[float | str]
     subject: str | None
-    features: dict[str, float] | None
+    features: Mapping[str, float | str | None] | None
     label: str | None
     probability: float | None
     confidence: float | None

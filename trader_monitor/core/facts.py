@@ -199,14 +199,14 @@ class Decision(Event, frozen=True, kw_only=True, tag="decision"):
 
 
 class Prediction(Event, frozen=True, kw_only=True, tag="prediction"):
-    """A model's output for one subject."""
+    """A model's output for one subject. A feature is a number (kept as float32), a category, or None: not a number."""
 
     model: str
     version: str
     output: float | str
     source: str | None = None
     subject: str | None = None
-    features: dict[str, float] | None = None
+    features: dict[str, float | str | None] | None = None
     label: str | None = None
     probability: float | None = None
     confidence: float | None = None

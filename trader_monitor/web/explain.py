@@ -252,14 +252,13 @@ def _wanted(hint: Any) -> str:
         if get_origin(option) is Literal:
             names.append("one of " + ", ".join(get_args(option)))
         elif get_origin(option) is dict:
-            names.append(
-                "an object of " + {float: "finite numbers", str: "texts"}.get(get_args(option)[1], "plain values")
-            )
+            names.append(f"an object of {_PLURALS.get(get_args(option)[1], 'plain values')}")
         elif option is not types.NoneType:
             names.append(_WORDS.get(option, "a value"))
     return " or ".join(names)
 
 
+_PLURALS = {str: "texts", float | str | None: "numbers, texts or null"}
 _WORDS = {float: "a finite number", str: "a text", bool: "true or false", int: "an integer"}
 
 

@@ -17,6 +17,11 @@ MAX_NAME = 512
 MAX_LABELS = 32
 MAX_LABEL_VALUE = 1024
 MAX_CONTEXT = 64
+MAX_FEATURES = 2_000
+MAX_FEATURE_NAME = 256
+MAX_CATEGORY = 128
+FLOAT32_MAX = 3.4028234663852886e38
+"""Features are kept as float32: what is larger would be infinite."""
 
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -251,11 +256,39 @@ def _trade(trade: facts.Trade, window: Window) -> list[Fault]:
 
 
 def _prediction(prediction: facts.Prediction, window: Window) -> list[Fault]:
-    return [
-        Fault(f"$.features.{name}", f"expected a finite number, got {shown(value)}")
-        for name, value in (prediction.features or {}).items()
-        if not isfinite(value)
-    ]
+    features = prediction.features or {}
+    if len(features) > MAX_FEATURES:
+        return [Fault("$.features", f"expected at most {MAX_FEATURES:,} features, got {len(features):,}")]
+    if not features or _is_plain(features):
+        return []
+    found = []
+    for name, value in features.items():
+        if not 0 < len(name) <= MAX_FEATURE_NAME:
+            wanted = f"expected names of 1 to {MAX_FEATURE_NAME} characters"
+            found.append(Fault("$.features", f"{wanted}, got {shown(name)}"))
+        if isinstance(value, str):
+            if len(value) > MAX_CATEGORY:
+                wanted = f"expected a category of at most {MAX_CATEGORY} characters"
+                found.append(Fault(f"$.features.{name}", f"{wanted}, got {len(value):,}"))
+        elif value is not None and not -FLOAT32_MAX <= value <= FLOAT32_MAX:
+            wanted = "a number within float32 (3.4e38)" if isfinite(value) else "a finite number, or null"
+            found.append(Fault(f"$.features.{name}", f"expected {wanted}, got {shown(value)}"))
+    return found
+
+
+def _is_plain(features: dict[str, float | str | None]) -> bool:
+    """Whether all are numbers, and all right: looked at together, because there are hundreds."""
+    values: Any = features.values()
+    try:
+        return (
+            isfinite(sum(values))
+            and -FLOAT32_MAX <= min(values)
+            and max(values) <= FLOAT32_MAX
+            and max(map(len, features)) <= MAX_FEATURE_NAME
+            and "" not in features
+        )
+    except TypeError:
+        return False
 
 
 def _outcome(outcome: facts.Outcome, window: Window) -> list[Fault]:
