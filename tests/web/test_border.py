@@ -217,8 +217,9 @@ CASES = [
     ),
     (
         "More features than a row may have.",
-        '{"type":"prediction","at":1.7e9,"model":"m","version":"1","output":1,"features":{%s}}'
-        % ",".join(f'"f{n}":1' for n in range(2001)),
+        '{"type":"prediction","at":1.7e9,"model":"m","version":"1","output":1,"features":{'
+        + ",".join(f'"f{n}":1' for n in range(2001))
+        + "}}",
         "$.features",
         "at most 2,000 features",
     ),

@@ -282,7 +282,7 @@ def _is_plain(features: dict[str, float | str | None]) -> bool:
     try:
         return (
             isfinite(sum(values))
-            and -FLOAT32_MAX <= min(values)
+            and min(values) >= -FLOAT32_MAX
             and max(values) <= FLOAT32_MAX
             and max(map(len, features)) <= MAX_FEATURE_NAME
             and "" not in features
