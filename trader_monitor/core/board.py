@@ -11,6 +11,8 @@ from itertools import islice
 from typing import Any
 
 from trader_monitor.core.bots import Bots
+from trader_monitor.core.calendar.closures import Closures
+from trader_monitor.core.calendar.facts import CalendarChanged
 from trader_monitor.core.facts import (
     EVENT_TYPES,
     Account,
@@ -41,10 +43,21 @@ from trader_monitor.core.trading.accounts import Accounts
 from trader_monitor.core.trading.agents import Agents
 from trader_monitor.core.trading.exchange import Exchanges
 from trader_monitor.core.trading.fills import Fills
+from trader_monitor.core.trading.marks import Marks
 
 __all__ = ["Board"]
 
 _EVENTS = frozenset(EVENT_TYPES)
+
+
+def both(first: Callable[[Any, int], None], second: Callable[[Any, int], None]) -> Callable[[Any, int], None]:
+    """Folds one fact into two rooms."""
+
+    def fold(fact: Any, t_ms: int) -> None:
+        first(fact, t_ms)
+        second(fact, t_ms)
+
+    return fold
 
 
 class Board:
@@ -69,10 +82,13 @@ class Board:
         self.incidents = own.incidents
         self.steps = own.steps
         self.deaths = own.deaths
-        fills, accounts, exchanges = Fills(tally), Accounts(tally), Exchanges(tally)
+        marks = self.marks = Marks(series.max_series)
+        fills, accounts, exchanges = Fills(tally, marks), Accounts(tally), Exchanges(tally)
         agents, models = Agents(tally), Models(tally)
         bots = self._bots = Bots(tally)
-        self._rooms: dict[str, Room] = {"fills": fills, "accounts": accounts, "exchanges": exchanges, "agents": agents}
+        self.closures = Closures()
+        self._rooms: dict[str, Room] = {"marks": marks, "fills": fills, "accounts": accounts}
+        self._rooms |= {"exchanges": exchanges, "agents": agents}
         self.trading = Trading(fills.books, fills.ledgers, accounts.curves, fills.latest)
         self.connections = exchanges.connections
         self.streams = exchanges.streams
@@ -83,18 +99,19 @@ class Board:
         self._folds: dict[type, Callable[[Any, int], None]] = {
             Trade: fills.fold,
             Order: exchanges.fold_order,
-            Position: accounts.fold_position,
+            Position: both(marks.fold_position, accounts.fold_position),
             Account: accounts.fold,
             Request: exchanges.fold_request,
             RateLimit: exchanges.fold_rate_limit,
             Connection: exchanges.fold_connection,
-            MarketData: exchanges.fold_market_data,
+            MarketData: both(marks.fold_market_data, exchanges.fold_market_data),
             Decision: agents.fold,
             Prediction: models.fold,
             Outcome: models.fold_outcome,
             Heartbeat: bots.fold_heartbeat,
             Sample: bots.fold_sample,
             HttpRequest: bots.fold_http_request,
+            CalendarChanged: self.closures.fold,
             **own.folds(),
         }
 
@@ -134,6 +151,7 @@ class Board:
                 self.counts[name] = self.counts.get(name, 0) + number
                 self._events.add((name,), t_ms, number)
         self._own.unpark(now)
+        self.marks.settle(now_ms)
         yield from self._tally.settling()
         self._tally.refresh(now_ms)
 

@@ -18,6 +18,7 @@ from trader_monitor.core.tally import Cell, Tally
 from trader_monitor.core.trading.book import Book
 from trader_monitor.core.trading.decimals import ZERO, exact
 from trader_monitor.core.trading.ledger import Ledger
+from trader_monitor.core.trading.marks import Marks
 
 __all__ = ["BookKey", "Fills", "FillsKept", "LedgerKey", "SymbolKey"]
 
@@ -126,7 +127,7 @@ class _Account(_Shown):
 class _Stream(_Shown):
     """The fills of one instrument on one side in one currency: where each number of a trade goes."""
 
-    __slots__ = ("account", "count", "number", "position", "sign", "symbol", "turnover", "volume")
+    __slots__ = ("account", "at", "count", "number", "position", "price", "sign", "symbol", "turnover", "volume")
 
     def __init__(
         self,
@@ -147,6 +148,8 @@ class _Stream(_Shown):
         self.sign = sign
         self.number = 0
         self.turnover = 0.0
+        self.price = 0.0
+        self.at = 0.0
 
     def settle(self) -> None:
         super().settle()
@@ -154,6 +157,10 @@ class _Stream(_Shown):
         self.count.add(t_ms, self.number)
         self.volume.add(t_ms, self.turnover)
         self.number, self.turnover = 0, 0.0
+        _, _, exchange, symbol = self.position.key
+        quote = self.fills.marks.quote(exchange, symbol)
+        if quote is not None:
+            self.fills.marks.filled(quote, self.price, self.at, t_ms)
         self.account.touch(t_ms)
         self.position.touch(t_ms)
         self.symbol.touch(t_ms)
@@ -162,8 +169,9 @@ class _Stream(_Shown):
 class Fills:
     """All books and ledgers, by what their trades name."""
 
-    def __init__(self, tally: Tally) -> None:
+    def __init__(self, tally: Tally, marks: Marks) -> None:
         self.tally = tally
+        self.marks = marks
         self.books: dict[BookKey, Book] = {}
         self.ledgers: dict[LedgerKey, Ledger] = {}
         self.latest: deque[Trade] = deque(maxlen=LATEST)
@@ -207,6 +215,8 @@ class Fills:
         price = trade.price
         stream.number += 1
         stream.turnover += abs(trade.quantity * price)
+        if trade.at >= stream.at:
+            stream.price, stream.at = price, trade.at
         stream.touch(t_ms)
         quantity = exact(trade.quantity)
         fee = exact(trade.fee) if trade.fee else ZERO
