@@ -89,6 +89,7 @@ class Board:
         self.closures = Closures()
         self._rooms: dict[str, Room] = {"marks": marks, "fills": fills, "accounts": accounts}
         self._rooms |= {"exchanges": exchanges, "agents": agents}
+        self._rooms["closures"] = self.closures
         self.trading = Trading(fills.books, fills.ledgers, accounts.curves, fills.latest)
         self.connections = exchanges.connections
         self.streams = exchanges.streams
