@@ -120,6 +120,10 @@ CASES = [
     ("A field that is missing.", '{"type":"heartbeat","at":1.7e9}', "$.source", "expected a text; it is missing"),
     ("An unknown field.", trade('"acount":"x"'), "$.acount", "did you mean account?"),
     ("An unknown word.", trade('"liquidity":"takr"'), "$.liquidity", "did you mean taker?"),
+    ("A cancellation of nothing.", trade('"cancelled":true'), "$.corrects", "the id of the trade that is cancelled"),
+    ("A correction of itself.", trade('"id":"7","corrects":"7"'), "$.corrects", "cannot correct itself"),
+    ("An empty correction.", trade('"corrects":""'), "$.corrects", "1 to 512 characters"),
+    ("A cancellation that is a word.", trade('"corrects":"7","cancelled":"yes"'), "$.cancelled", "true or false"),
     ("A negative quantity.", trade('"quantity":-1'), "$.quantity", "a positive number, got -1"),
     ("No quantity.", trade('"quantity":0'), "$.quantity", "a positive number"),
     ("More money than there is.", trade('"quantity":1e200,"price":1e200'), "$.quantity", "quantity times price"),
@@ -348,7 +352,7 @@ def everything(kind: type[Event]) -> Event:
     words |= {"kind": "gauge", "context": {"a": "b"}, "labels": {"l": "v"}, "name": "metric"}
     words |= {"features": {"f": 1.0, "category": "x", "null": None}}
     words |= {"ok": True, "failed": False, "at": NOW, "exchange_at": NOW, "predicted_at": NOW, "resets_at": NOW}
-    words |= {"output": 0.5, "actual": "up"}
+    words |= {"output": 0.5, "actual": "up", "corrects": "earlier", "cancelled": True}
     fields: dict[str, Any] = {}
     for field in msgspec.structs.fields(kind):
         value: Any = words.get(field.name)

@@ -57,6 +57,8 @@ class TradeFields(_Sourced, total=False):
     execution_seconds: float | None
     expected_price: float | None
     liquidity: Literal["maker", "taker"] | None
+    corrects: str | None
+    cancelled: bool | None
 
 
 class OrderFields(_Sourced, total=False):

@@ -105,7 +105,10 @@ class Reports:
         self.send(event)
 
     def trade(self, **fields: Unpack[of.TradeFields]) -> None:
-        """A fill. `quantity` is positive, `fee` in `currency` (a rebate is negative)."""
+        """A fill. `quantity` is positive, `fee` in `currency` (a rebate is negative).
+
+        `corrects` is the id of an earlier trade in whose place this one stands; with `cancelled` that one was none.
+        """
         self._report(facts.Trade, fields)
 
     def order(self, **fields: Unpack[of.OrderFields]) -> None:

@@ -5,7 +5,6 @@ Three kinds, one base. What bots report (the wire contract, fourteen types), wha
 it leads to, so that folding it is an assignment and replaying it needs no configuration.
 
 `at` is Unix time in seconds (UTC). Numbers are finite; `Samples` alone may hold NaN and infinities, as targets do.
-
 This module is all that `trader_monitor.client` sees of the daemon: it imports msgspec and nothing else.
 """
 
@@ -51,6 +50,7 @@ Labels: TypeAlias = tuple[tuple[str, str], ...]
 """A label set, sorted by name, `__name__` included: the identity of a series."""
 
 Scalar: TypeAlias = str | float | int | bool | None
+Side: TypeAlias = Literal["buy", "sell"]
 
 
 class Now(NamedTuple):
@@ -68,11 +68,10 @@ class Event(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
     context: dict[str, Scalar] | None = None
 
 
-Side: TypeAlias = Literal["buy", "sell"]
-
-
 class Trade(Event, frozen=True, kw_only=True, tag="trade"):
-    """A fill. `quantity` is positive, `fee` in `currency` (a rebate is negative)."""
+    """A fill. `quantity` is positive, `fee` in `currency` (a rebate is negative).
+
+    `corrects` is the id of the source's earlier trade in whose place it stands; `cancelled`: that one was none."""
 
     source: str
     symbol: str
@@ -89,6 +88,8 @@ class Trade(Event, frozen=True, kw_only=True, tag="trade"):
     execution_seconds: float | None = None
     expected_price: float | None = None
     liquidity: Literal["maker", "taker"] | None = None
+    corrects: str | None = None
+    cancelled: bool | None = None
 
 
 class Order(Event, frozen=True, kw_only=True, tag="order"):

@@ -119,7 +119,7 @@ def _moment(field: str) -> _Rule:
 _INFINITY = float("inf")
 _OF_TYPE: dict[type, tuple[_Rule, ...]] = {
     facts.Trade: (
-        *map(_name, ("source", "symbol", "exchange", "account", "strategy", "order_id", "currency")),
+        *map(_name, ("source", "symbol", "exchange", "account", "strategy", "order_id", "currency", "corrects")),
         *map(_positive, ("quantity",)),
         *map(_finite, ("price", "fee", "realized_pnl", "expected_price")),
         _not_negative("execution_seconds"),
@@ -207,6 +207,8 @@ def sound(trade: facts.Trade, window: Window) -> bool:
         and trade.quantity > 0
         and trade.execution_seconds is None
         and trade.context is None
+        and trade.corrects is None
+        and trade.cancelled is None
         and -_INFINITY < trade.quantity * trade.price < _INFINITY
     )
 
@@ -252,6 +254,10 @@ def _context(context: dict[str, facts.Scalar]) -> list[Fault]:
 def _trade(trade: facts.Trade, window: Window) -> list[Fault]:
     if isfinite(trade.price) and trade.quantity < _INFINITY and not isfinite(trade.quantity * trade.price):
         return [Fault("$.quantity", "quantity times price is not a finite number")]
+    if trade.cancelled and trade.corrects is None:
+        return [Fault("$.corrects", "expected the id of the trade that is cancelled; it is missing")]
+    if trade.corrects is not None and trade.corrects == trade.id:
+        return [Fault("$.corrects", "a trade cannot correct itself: a correction has an id of its own")]
     return []
 
 
