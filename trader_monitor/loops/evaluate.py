@@ -1,7 +1,7 @@
 """The loop that judges what time alone can change: `for`, `keep_firing_for`, clocks and silence.
 
 Samples are judged where they are recorded; this loop sleeps exactly until the next deadline, and looks again
-when an alert changes, because that sets a new one.
+when an alert changes, because that sets a new one, or when a market is closed by command.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import structlog
 
 from trader_monitor.core.alerts.judge import RuleSet
 from trader_monitor.core.alerts.notice import Route, prune
+from trader_monitor.core.calendar.facts import CalendarChanged
 from trader_monitor.core.facts import AlertChanged, Breaker, ChannelTried
 from trader_monitor.runtime.env import Env
 from trader_monitor.runtime.waiting import first_of
@@ -31,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 async def evaluate(env: Env) -> None:
     """Judges for ever."""
-    wake = env.journal.wake_on(AlertChanged)
+    wake = env.journal.wake_on(AlertChanged, CalendarChanged)
     counted: dict[tuple[str, str], int] = {}
     pruned = env.clock.now().mono
     while True:

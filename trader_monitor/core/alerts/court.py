@@ -13,8 +13,11 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias
 import numpy as np
 
 from trader_monitor.core.alerts.fingerprint import fingerprint
-from trader_monitor.core.alerts.lifecycle import Reading, advance, deadline
+from trader_monitor.core.alerts.lifecycle import Reading, advance, deadline, retire
 from trader_monitor.core.alerts.rule import CompiledRule
+from trader_monitor.core.alerts.session import over
+from trader_monitor.core.calendar.calendar import Calendar, OutsideTable
+from trader_monitor.core.calendar.closures import Closures
 from trader_monitor.core.facts import AlertChanged, Labels, Now
 from trader_monitor.core.promql import Matrix
 from trader_monitor.core.series import SeriesStore, Times
@@ -29,7 +32,7 @@ _AHEAD_MS = 600_000
 """A sample from further in the future than this is not waited for."""
 _MAX_REMEMBERED = 20_000
 
-Cause: TypeAlias = Literal["error", "duplicate", "limit"]
+Cause: TypeAlias = Literal["error", "duplicate", "limit", "calendar"]
 
 
 class Alerts(Protocol):
@@ -39,6 +42,8 @@ class Alerts(Protocol):
     def series(self) -> SeriesStore: ...
     @property
     def alerts(self) -> dict[str, AlertChanged]: ...
+    @property
+    def closures(self) -> Closures: ...
 
 
 class _Evidence(NamedTuple):
@@ -89,6 +94,37 @@ class Court:
 
     def judge(self, board: Alerts, times_ms: Sequence[int], now: Now) -> list[AlertChanged]:
         times = self._moments(board.series, times_ms, now)
+        if self.compiled.during is None:
+            return self._judged(board, times, now)
+        calendar = board.closures.of(self.compiled.during)
+        try:
+            return self._in_session(calendar, board, times, now)
+        except OutsideTable as unknown:
+            self._fail(self.compiled.rule.name, "calendar", str(unknown), now)
+            return self._judged(board, times, now)
+
+    def _in_session(self, calendar: Calendar, board: Alerts, times: Times, now: Now) -> list[AlertChanged]:
+        """The moments at which the market is open, and an end to everything where it is not open now. A sample that
+        comes late is judged all the same. Raises OutsideTable before anything has changed."""
+        is_open = calendar.open_at(now.wall)
+        within = [calendar.open_at(min(t / 1000, now.wall)) for t in times.tolist()]
+        out = over(calendar, self._active, now) if is_open else []
+        if out:
+            self.disown(alert.fingerprint for alert in out)
+            self._settled, self.deadline = None, now.mono  # then anew, on a board that has heard of it
+            return out
+        if any(within):
+            out = self._judged(board, times[np.array(within)], now)
+        if not is_open:
+            reason = board.closures.why(calendar, now.wall)
+            out += [retire(alert, now, reason) for alert in self._active.values()]
+            self._active.clear()
+            self._settled = None
+            self.plan_deadline(now.mono)
+        return out
+
+    def _judged(self, board: Alerts, times: Times, now: Now) -> list[AlertChanged]:
+        """What follows from the condition at these moments."""
         frame = self.compiled.condition.evaluate(board.series, times)
         settled = self._settled
         if settled is not None and settled[0] is frame.labels and bool((frame.present == settled[1][:, None]).all()):

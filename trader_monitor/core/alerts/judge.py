@@ -1,9 +1,10 @@
 """Judge: all rules together. Which are concerned by what changed, at which moments, and what follows.
 
-A rule is judged when a sample touches one of its selectors, when a deadline of one of its alerts is reached,
-and now and then where time alone can change its answer. It is judged at the times of the touched samples and at
-present, so that a dip inside a batch fires although the batch ends well. A sample counts as present as long as
-the rule would still see it now (five minutes, or its range); what is older is history and wakes nobody.
+A rule is judged when a sample touches one of its selectors, when a deadline of one of its alerts is reached, when
+the market that it names opens or closes, and now and then where time alone can change its answer. It is judged at the
+times of the touched samples and at present, so that a dip inside a batch fires although the batch ends well. A sample
+counts as present as long as the rule would still see it now (five minutes, or its range); what is older is history and
+wakes nobody.
 
 Pure: the moment is an argument, and what is kept between calls is derived from the board and can be derived
 again. A rule that raises is isolated and counted in `failures`; the others are judged all the same.
@@ -11,7 +12,7 @@ again. A rule that raises is isolated and counted in `failures`; the others are 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -20,6 +21,8 @@ from trader_monitor.core.alerts.known import gauge_threshold
 from trader_monitor.core.alerts.lifecycle import retire
 from trader_monitor.core.alerts.rule import CompiledRule, Rule, RuleErrors, RuleProblem, compile_rule
 from trader_monitor.core.alerts.selection import RuleIndex
+from trader_monitor.core.alerts.session import Session
+from trader_monitor.core.calendar.calendar import Calendar
 from trader_monitor.core.facts import AlertChanged, Now
 from trader_monitor.core.series import Touched, Windows
 
@@ -45,8 +48,9 @@ class Failure(Struct, frozen=True):
     at: float
 
 
-def compile_rules(rules: Iterable[Rule]) -> RuleSet:
-    """The rules, ready to judge. Raises RuleErrors with the problems of all of them."""
+def compile_rules(rules: Iterable[Rule], calendars: Mapping[str, Calendar] | None = None) -> RuleSet:
+    """The rules, ready to judge; `calendars` are those that they may name. Raises RuleErrors with the problems of all
+    of them."""
     compiled: list[CompiledRule] = []
     problems: list[RuleProblem] = []
     names: set[str] = set()
@@ -55,7 +59,7 @@ def compile_rules(rules: Iterable[Rule]) -> RuleSet:
             problems.append(RuleProblem(rule.name, "name", "there are two rules of this name"))
         names.add(rule.name)
         try:
-            compiled.append(compile_rule(rule))
+            compiled.append(compile_rule(rule, calendars))
         except RuleErrors as errors:
             problems.extend(errors.problems)
     if problems:
@@ -76,6 +80,7 @@ class RuleSet:
         self._board: Alerts | None = None
         self._fresh = True
         self._ticks = _ticks(self.rules, tick)
+        self._sessions = _sessions(self.rules)
         self._deadlines: dict[int, float] = {}
         """Those of the few rules that have one: this is asked after each change of an alert."""
 
@@ -108,6 +113,9 @@ class RuleSet:
             if now.mono >= tick.at:
                 concerned.update(tick.rules)
                 tick.at = now.mono + tick.every
+        for session in self._sessions:
+            if session.look(board, now):
+                concerned.update(session.rules)
         concerned.update(at for at, deadline in self._deadlines.items() if deadline <= now.mono)
         for at in sorted(concerned):
             self._judge(at, board, (), now, out)
@@ -117,7 +125,8 @@ class RuleSet:
         """The monotonic time of the next `due`; infinity where only a sample can change anything."""
         if self._fresh or self._board is not board:
             return now.mono
-        return min([*self._deadlines.values(), *(tick.at for tick in self._ticks)], default=float("inf"))
+        sessions = (session.next_due(board, now) for session in self._sessions)
+        return min([*self._deadlines.values(), *(tick.at for tick in self._ticks), *sessions], default=float("inf"))
 
     def _know(self, board: Alerts) -> None:
         """Takes the active alerts from a board that is new, as after a start or a failed commit."""
@@ -185,6 +194,15 @@ class _Tick:
         self.first = first
         self.every = every
         self.rules = tuple(rules)
+
+
+def _sessions(rules: Sequence[CompiledRule]) -> list[Session]:
+    by_name: dict[str, list[int]] = {}
+    for at, rule in enumerate(rules):
+        if rule.during is not None:
+            by_name.setdefault(rule.during.name, []).append(at)
+    calendars = {rule.during.name: rule.during for rule in rules if rule.during is not None}
+    return [Session(calendars[name], numbers) for name, numbers in by_name.items()]
 
 
 def _ticks(rules: Sequence[CompiledRule], tick: float | None) -> list[_Tick]:

@@ -16,6 +16,7 @@ from msgspec import Struct, field
 
 from trader_monitor.core.alerts.known import known
 from trader_monitor.core.alerts.template import Template, TemplateError
+from trader_monitor.core.calendar.calendar import Calendar
 from trader_monitor.core.facts import Labels, Severity
 from trader_monitor.core.promql import Plan, PromQLError
 from trader_monitor.core.promql import compile as compile_promql
@@ -42,6 +43,7 @@ class Rule(Struct, frozen=True, kw_only=True):
     `expr` is PromQL; each element of its result is an alert. `for_` and `keep_firing_for` are seconds. `clear`
     is PromQL too: with it, a firing alert ends only when `clear` yields a result for its labels (hysteresis).
     `labels` are added to those of the series, and win over them. `summary` is a template (`core.alerts.template`).
+    `during` names a market calendar: outside its sessions the rule is not judged, and what it raised has ended.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Rule(Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = field(default_factory=dict)
     summary: str = ""
     runbook: str | None = None
+    during: str | None = None
 
 
 class RuleProblem(NamedTuple):
@@ -77,13 +80,16 @@ class RuleErrors(ValueError):
 
 
 class CompiledRule:
-    """A rule with its plans, its checked template and the labels that it adds."""
+    """A rule with its plans, its checked template, the labels that it adds and the calendar that it is judged in."""
 
-    def __init__(self, rule: Rule, condition: Plan, clear: Plan | None, summary: Template) -> None:
+    def __init__(
+        self, rule: Rule, condition: Plan, clear: Plan | None, summary: Template, during: Calendar | None = None
+    ) -> None:
         self.rule = rule
         self.condition = condition
         self.clear = clear
         self.summary = summary
+        self.during = during
         self.static = {**rule.labels, "alertname": rule.name, "severity": rule.severity}
 
     @cached_property
@@ -99,8 +105,8 @@ class CompiledRule:
         return merged
 
 
-def compile_rule(rule: Rule) -> CompiledRule:
-    """Raises RuleErrors with everything that is wrong."""
+def compile_rule(rule: Rule, calendars: Mapping[str, Calendar] | None = None) -> CompiledRule:
+    """`calendars` are those that `during` may name. Raises RuleErrors with everything that is wrong."""
     problems: list[RuleProblem] = []
 
     def wrong(name: str, message: str, position: int | None = None) -> None:
@@ -118,6 +124,9 @@ def compile_rule(rule: Rule) -> CompiledRule:
             wrong(f"labels.{label}", "is set by the rule itself: choose another name")
         elif not _LABEL_NAME.fullmatch(label):
             wrong(f"labels.{label}", "expected a name of letters, digits and _, not beginning with a digit")
+    during = (calendars or {}).get(rule.during) if rule.during is not None else None
+    if rule.during is not None and during is None:
+        wrong("during", "there is no calendar of that name")
     template = Template.parse("")
     try:
         template = Template.parse(rule.summary)
@@ -137,4 +146,4 @@ def compile_rule(rule: Rule) -> CompiledRule:
             wrong(name, f"expected labelled values (a vector), but this yields a {plans[name].kind}")
     if problems:
         raise RuleErrors(problems)
-    return CompiledRule(rule, plans["expr"], plans.get("clear"), template)
+    return CompiledRule(rule, plans["expr"], plans.get("clear"), template, during)

@@ -31,9 +31,8 @@ class OutsideTable(LookupError):
     """A day that the calendar does not know, so that nobody may take it for open or closed."""
 
     def __init__(self, schedule: Schedule, day: date) -> None:
-        super().__init__(
-            f"the calendar {schedule.name} knows the days from {schedule.known_from} to {schedule.known_until}, not {day}"
-        )
+        known = f"{schedule.known_from} to {schedule.known_until}"
+        super().__init__(f"the calendar {schedule.name} knows the days from {known}, not {day}")
         self.day = day
 
 
