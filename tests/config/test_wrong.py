@@ -55,6 +55,26 @@ CASES = [
         HTTP_CHECK + 'follow = "true"',
         ['line 4: checks.api.follow = "true": expected true or false; write true without quotes'],
     ),
+    (
+        "a limit that does not exist is told from those that do",
+        "[[trading.limits]]\nmax_leverge = 3",
+        ['line 2: trading.limits[0].max_leverge: unknown key; did you mean "max_leverage"?'],
+    ),
+    (
+        "a limit of nothing, a limit that is none, and conventions for no account",
+        "[[trading.limits]]\nmax_var = 0\n[[trading.limits]]\nsource = 'a'\n[[trading.accounts]]\nannualisation = 252",
+        [
+            "line 2: trading.limits[0].max_var = 0.0: expected more than 0",
+            "line 3: trading.limits[1]: sets no limit; there are max_gross_exposure, max_net_exposure, max_leverage, "
+            "max_position_share, max_positions, max_margin_use, max_drawdown, max_daily_loss, max_var",
+            "line 5: trading.accounts[0]: names no account: give source, account or currency, or say it in [trading]",
+        ],
+    ),
+    (
+        "a year of no days",
+        "[trading]\nannualisation = 0",
+        ["line 2: trading.annualisation = 0: expected at least 1"],
+    ),
     ("true is no integer", "[store]\nmax_series = true", ["line 2: store.max_series = true: expected an integer"]),
     (
         "a duration without a unit is refused",

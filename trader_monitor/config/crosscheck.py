@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterable, Mapping
 
 from trader_monitor.config.errors import Place, Report, among
-from trader_monitor.config.tables import ActionTable, CheckTable, Http, Ingest, Live, Store
+from trader_monitor.config.tables import ActionTable, CheckTable, Http, Ingest, Live, Store, Trading
 from trader_monitor.core.alerts.rule import Rule, RuleErrors, compile_rule
 from trader_monitor.core.promql import PromQLError
 from trader_monitor.core.promql import compile as plan
+from trader_monitor.core.trading.terms import LIMITS
 
-__all__ = ["actions", "addresses", "expressions", "ladders", "origins", "rules", "socket", "tiers"]
+__all__ = ["actions", "addresses", "expressions", "ladders", "limits", "origins", "rules", "socket", "tiers"]
 
 _ORIGIN = re.compile(r"https?://(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?")
 UNIX_PATH_LIMIT = 107
@@ -55,6 +56,21 @@ def tiers(store: Store, report: Report) -> None:
     for finer, coarser in (("raw", "minute"), ("minute", "quarter")):
         if getattr(store, coarser) < getattr(store, finer):
             report.wrong(("store", coarser), f"expected at least as long as {finer}, which it continues")
+
+
+def limits(trading: Trading, report: Report) -> None:
+    """Each is for somebody, says something, and is a number that can be kept."""
+    for at, table in enumerate(trading.limits):
+        said = {name: value for name in LIMITS if (value := getattr(table, name)) is not None}
+        if not said and not report.has(("trading", "limits", at)):
+            report.wrong(("trading", "limits", at), f"sets no limit; there are {', '.join(LIMITS)}")
+        for name, value in said.items():
+            if value <= 0:
+                report.wrong(("trading", "limits", at, name), "expected more than 0", value=value)
+    for at, own in enumerate(trading.accounts):
+        if own.source is None and own.account is None and own.currency is None:
+            expected = "names no account: give source, account or currency, or say it in [trading]"
+            report.wrong(("trading", "accounts", at), expected)
 
 
 def ladders(

@@ -26,9 +26,12 @@ _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 def find_lines(text: str) -> dict[Place, int]:
     """Paths of tables and of top-level keys within them, with their line, counted from 1.
 
-    Keys inside inline tables have no entry of their own: `line_of` falls back to what encloses them.
+    The tables of an array are numbered from 0. Keys inside inline tables have no entry of their own: `line_of` falls
+    back to what encloses them.
     """
     lines: dict[Place, int] = {}
+    numbers: dict[Place, int] = {}
+    nested = False
     table: Place = ()
     key: list[str] = []
     line, depth, value, header = 1, 0, False, False
@@ -40,12 +43,16 @@ def find_lines(text: str) -> dict[Place, int]:
                     key, value, header, depth = [], False, False, 0
             case "open" if not value and not key:
                 header, depth = True, depth + 1
+                nested = depth > 1
             case "open":
                 depth += 1
             case "close" if header:
                 depth -= 1
                 if depth == 0 and key:
                     table = tuple(key)
+                    if nested:
+                        numbers[table] = number = numbers.get(table, -1) + 1
+                        table = (*table, number)
                     lines.setdefault(table, line)
                     key = []
             case "close":
@@ -63,14 +70,13 @@ def find_lines(text: str) -> dict[Place, int]:
 
 def line_of(lines: dict[Place, int], path: Place) -> int | None:
     """The line of the path, or of the nearest thing around it."""
-    names = tuple(part for part in path if isinstance(part, str))
-    while names:
-        if names in lines:
-            return lines[names]
-        below = [line for known, line in lines.items() if known[: len(names)] == names]
+    for length in range(len(path), 0, -1):
+        around = path[:length]
+        if around in lines:
+            return lines[around]
+        below = [line for known, line in lines.items() if known[:length] == around]
         if below:
             return min(below)
-        names = names[:-1]
     return None
 
 

@@ -33,6 +33,7 @@ from trader_monitor.config.tables import (
     Rule,
     RuleTable,
     Store,
+    Trading,
 )
 from trader_monitor.config.values import Duration
 from trader_monitor.runtime.registry import Kind, Registry
@@ -47,6 +48,7 @@ SINGLE: Final[dict[str, type[msgspec.Struct]]] = {
     "ingest": Ingest,
     "store": Store,
     "logging": Logging,
+    "trading": Trading,
 }
 NAMED: Final = ("collectors", "checks", "actions", "rules", "channels")
 DEFAULT_CHANNELS: Final = ("log",)
@@ -122,6 +124,7 @@ class _Reading:
         store = self._single("store", Store(path=self.base / Store().path))
         if not store.path.is_absolute():
             store = msgspec.structs.replace(store, path=self.base / store.path)
+        trading = self._single("trading", Trading())
         checks = self._plugins("checks", "check", CheckTable)
         actions = self._plugins("actions", "action", ActionTable)
         rules = self._rules()
@@ -130,6 +133,7 @@ class _Reading:
         crosscheck.origins(live, self.report)
         crosscheck.socket(ingest, self.report)
         crosscheck.tiers(store, self.report)
+        crosscheck.limits(trading, self.report)
         crosscheck.actions(actions, self._table("actions"), self.report)
         crosscheck.ladders(self._ladders(checks), self._table("actions"), actions, self.report)
         crosscheck.expressions(checks, self.report)
@@ -141,6 +145,7 @@ class _Reading:
             ingest=ingest,
             store=store,
             logging=self._single("logging", Logging()),
+            trading=trading,
             collectors=self._plugins("collectors", "collector", CollectorTable, self._always()),
             checks=checks,
             actions=actions,

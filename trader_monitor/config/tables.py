@@ -6,16 +6,18 @@ Tables compare by value, so that a reload can tell what has changed.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
 from trader_monitor.config.values import Duration, Listen, Secret, Size
 from trader_monitor.core.alerts.rule import Rule
 from trader_monitor.core.facts import Severity
+from trader_monitor.core.trading.terms import Limits, Terms
 from trader_monitor.runtime.registry import Plugin
 
 __all__ = [
+    "AccountTerms",
     "ActionTable",
     "ChannelTable",
     "CheckTable",
@@ -28,6 +30,7 @@ __all__ = [
     "Rule",
     "RuleTable",
     "Store",
+    "Trading",
 ]
 
 Every = Annotated[Duration, Meta(ge=1.0, le=86400.0)]
@@ -123,6 +126,60 @@ class ChannelTable(Struct, frozen=True, kw_only=True):
     options: Struct
 
 
+class AccountTerms(Struct, frozen=True, kw_only=True):
+    """`[[trading.accounts]]`: other conventions for the accounts that `source`, `account` and `currency` name."""
+
+    source: str | None = None
+    account: str | None = None
+    currency: str | None = None
+    annualisation: Annotated[int, Meta(ge=1, le=366)] | None = None
+    risk_free: Annotated[float, Meta(gt=-1.0, le=10.0)] | None = None
+    silent_days: Literal["merged", "flat"] | None = None
+    calendar: str | None = None
+
+    def concern(self, source: str, account: str | None, currency: str | None) -> bool:
+        """Whether they are for that account."""
+        return self.source in (None, source) and self.account in (None, account) and self.currency in (None, currency)
+
+
+class Trading(Struct, frozen=True, kw_only=True):
+    """`[trading]`: by which conventions figures are made, and the limits that they are held against.
+
+    Of `accounts` and of `limits` the first that concern an account and say something count.
+    """
+
+    annualisation: Annotated[int, Meta(ge=1, le=366)] = 365
+    risk_free: Annotated[float, Meta(gt=-1.0, le=10.0)] = 0.0
+    minimum_days: Annotated[int, Meta(ge=2, le=1000)] = 30
+    var_window_days: Annotated[int, Meta(ge=20, le=1500)] = 250
+    silent_days: Literal["merged", "flat"] = "merged"
+    calendar: str | None = None
+    accounts: tuple[AccountTerms, ...] = ()
+    limits: tuple[Limits, ...] = ()
+
+    def terms(self, source: str, account: str | None, currency: str | None) -> Terms:
+        """The conventions for an account."""
+        return Terms(
+            annualisation=self._chosen("annualisation", source, account, currency),
+            risk_free=self._chosen("risk_free", source, account, currency),
+            minimum_days=self.minimum_days,
+            var_window_days=self.var_window_days,
+            silent_days=self._chosen("silent_days", source, account, currency),
+            limits=self.limits,
+        )
+
+    def calendar_of(self, source: str, account: str | None, currency: str | None) -> str | None:
+        """The name of the calendar whose sessions are its days; None for every day."""
+        name: str | None = self._chosen("calendar", source, account, currency)
+        return name
+
+    def _chosen(self, name: str, source: str, account: str | None, currency: str | None) -> Any:
+        for own in self.accounts:
+            if own.concern(source, account, currency) and (value := getattr(own, name)) is not None:
+                return value
+        return getattr(self, name)
+
+
 class RuleTable(Struct, frozen=True, kw_only=True):
     """`[rules.NAME]` as it is written; `enabled = false` takes one out, a builtin one too."""
 
@@ -146,6 +203,7 @@ class Config(Struct, frozen=True, kw_only=True):
     ingest: Ingest = Ingest()
     store: Store = Store()
     logging: Logging = Logging()
+    trading: Trading = Trading()
     collectors: dict[str, CollectorTable] = field(default_factory=dict)
     checks: dict[str, CheckTable] = field(default_factory=dict)
     actions: dict[str, ActionTable] = field(default_factory=dict)
