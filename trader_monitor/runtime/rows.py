@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeAlias, Union
 
 import msgspec
 
+from trader_monitor.core.calendar.facts import CalendarChanged
 from trader_monitor.core.facts import EVENT_TYPES, OWN_TYPES, Fact, Labels, Now, Samples
 
 __all__ = [
@@ -58,7 +59,8 @@ class _PackedSamples(msgspec.Struct, frozen=True, tag_field="type", tag="samples
     own: int = 0
 
 
-_Stored: TypeAlias = Union[(*EVENT_TYPES, *(own for own in OWN_TYPES if own is not Samples), _PackedSamples)]  # type: ignore[valid-type]
+_OWN = (*(own for own in OWN_TYPES if own is not Samples), CalendarChanged)
+_Stored: TypeAlias = Union[(*EVENT_TYPES, *_OWN, _PackedSamples)]  # type: ignore[valid-type]
 _DECODER = msgspec.msgpack.Decoder(list[list[_Stored]])
 _LABELS = msgspec.msgpack.Decoder(Labels)
 
