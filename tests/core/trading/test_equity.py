@@ -38,7 +38,7 @@ def test_a_late_report_is_no_new_peak() -> None:
     curve = Equity()
     curve.report(10.0, 100.0, None)
     assert not curve.report(5.0, 1000.0, None)
-    assert curve.peak == 100.0
+    assert curve.peak == 1.0
     assert curve.newest == 100
 
 

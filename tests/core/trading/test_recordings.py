@@ -79,7 +79,7 @@ def test_the_google_recording(size: int) -> None:
     assert (ledger.wins, ledger.losses, ledger.flats) == (31, 50, 0)
     assert f"{ledger.win_ratio:.2%}" == "38.27%"
     assert f"{ledger.profit_factor:.3f}" == "1.789"
-    assert f"{curve.drawdown_max:.2%}" == "13.84%"
+    assert f"{curve.equity.drawdown_max:.2%}" == "13.84%"
     assert newest(board, "pnl_realized") == {"": 74_358.0}
     assert newest(board, "pnl_realized_symbol") == {"": 74_358.0}
     assert newest(board, "account_pnl") == {"": 74_358.0}
@@ -95,6 +95,6 @@ def test_the_overleveraged_recording(size: int) -> None:
     (curve,) = board.trading.curves.values()
     assert round(ledger.realized, 2) == D("125877.43")
     assert (ledger.fees, ledger.fills, ledger.closed) == (D("37926.90"), 1628, 407)
-    assert curve.result == D("125877.46"), "its own account rounds each position to the cent"
-    assert f"{curve.drawdown_max:.2%}" == "57.47%"
+    assert curve.equity.result == D("125877.46"), "its own account rounds each position to the cent"
+    assert f"{curve.equity.drawdown_max:.2%}" == "57.47%"
     assert newest(board, "account_pnl") == {"": 125_877.46}

@@ -8,11 +8,11 @@ from typing import NamedTuple
 from trader_monitor.core.facts import Trade
 from trader_monitor.core.trading.accounts import AccountKey
 from trader_monitor.core.trading.book import Book
-from trader_monitor.core.trading.equity import Equity
+from trader_monitor.core.trading.curve import Curve
 from trader_monitor.core.trading.fills import BookKey, LedgerKey
 from trader_monitor.core.trading.ledger import Ledger
 
-__all__ = ["AccountKey", "Book", "BookKey", "Equity", "Ledger", "LedgerKey", "Trading"]
+__all__ = ["AccountKey", "Book", "BookKey", "Curve", "Ledger", "LedgerKey", "Trading"]
 
 
 class Trading(NamedTuple):
@@ -20,5 +20,5 @@ class Trading(NamedTuple):
 
     books: dict[BookKey, Book]
     ledgers: dict[LedgerKey, Ledger]
-    curves: dict[AccountKey, Equity]
+    curves: dict[AccountKey, Curve]
     latest: deque[Trade]

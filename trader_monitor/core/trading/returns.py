@@ -1,0 +1,82 @@
+"""Daily returns: simple returns from the close of one session to the close of the next, flows removed.
+
+Days are UTC days that are over. A day that is no session has no return of its own: its change is part of the next
+session's. A session on which nothing was reported is merged in the same way, or counts as a return of zero
+(`Terms.silent_days`). The first return is from the starting balance.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from functools import lru_cache
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trader_monitor.core.samples import Floats, Times
+from trader_monitor.core.trading.curve import Curve
+from trader_monitor.core.trading.terms import Sessions
+
+__all__ = ["Daily", "daily_returns"]
+
+_EPOCH = date(1970, 1, 1).toordinal()
+_JANUARY = np.datetime64("1970-01-01")
+
+Bools: TypeAlias = NDArray[np.bool_]
+
+
+class Daily(NamedTuple):
+    """Arrays of equal length, ascending; `merged` counts the returns that cover more than one session.
+
+    `ruined` is the first day (from 1970-01-01) after whose close there was nothing to gain or lose from, or None:
+    simple returns end there.
+    """
+
+    days: Times
+    returns: Floats
+    merged: int
+    ruined: int | None = None
+
+
+def daily_returns(
+    curve: Curve, today: int, sessions: Sessions | None = None, silent_days: Literal["merged", "flat"] = "merged"
+) -> Daily:
+    """The returns of the days before `today` (days from 1970-01-01)."""
+    reported, closes = curve.daily()
+    over = int(np.searchsorted(reported, today))
+    reported, closes = reported[:over], closes[:over]
+    if not over:
+        return Daily(reported, closes, 0)
+    span = np.arange(reported[0], reported[-1] + 1 if silent_days == "merged" else today)
+    if sessions is not None:
+        span = span[_open(sessions, int(span[0]), int(span[-1]))]
+    known = np.searchsorted(reported, span, side="right") - 1
+    heard = np.diff(known, prepend=-1) > 0
+    merged = 0
+    if silent_days == "merged":
+        places = np.flatnonzero(heard)
+        merged = int(np.count_nonzero(np.diff(places, prepend=-1) > 1))
+        span, known = span[places], known[places]
+    index = np.concatenate([[curve.open], closes[known]])
+    bases = index[:-1]
+    ruin = np.flatnonzero(index <= 0.0)
+    if len(ruin):
+        first = int(ruin[0])
+        when = int(span[first - 1]) if first else int(reported[0])
+        return Daily(span[:first], index[1 : first + 1] / bases[:first] - 1.0, merged, when)
+    return Daily(span, index[1:] / bases - 1.0, merged)
+
+
+def _open(sessions: Sessions, first: int, last: int) -> Bools:
+    """Which of the days from `first` to `last` are sessions."""
+    begin, end = date.fromordinal(_EPOCH + first), date.fromordinal(_EPOCH + last)
+    years = np.concatenate([_year(sessions, year) for year in range(begin.year, end.year + 1)])
+    offset = begin.timetuple().tm_yday - 1
+    return years[offset : offset + last - first + 1]
+
+
+@lru_cache(maxsize=64)
+def _year(sessions: Sessions, year: int) -> Bools:
+    first, after = date(year, 1, 1).toordinal(), date(year + 1, 1, 1).toordinal()
+    return np.array([sessions(date.fromordinal(day)) for day in range(first, after)], np.bool_)

@@ -1,0 +1,125 @@
+"""Value at risk and conditional value at risk of one day, historical and parametric normal side by side.
+
+Both are a positive loss as a ratio of equity; a negative one means that even that quantile is a gain.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+
+from trader_monitor.core.figure import Interval
+from trader_monitor.core.samples import Floats
+from trader_monitor.core.trading.estimate import (
+    Estimate,
+    around,
+    constant,
+    delta,
+    lags,
+    long_run,
+    refusal,
+    unknown,
+)
+from trader_monitor.core.trading.performance import ERRORS
+
+__all__ = ["Risk", "historical", "needed_for", "normal", "order_statistics"]
+
+_LEAST_TAIL = 5
+"""Days in the tail that the interval of their mean needs."""
+
+_STANDARD = NormalDist()
+
+
+class Risk(NamedTuple):
+    """Value at risk, and the mean loss of the days that are no better."""
+
+    var: Estimate
+    cvar: Estimate
+
+
+def needed_for(confidence: float) -> int:
+    """Daily returns of which one is expected beyond the quantile: 20 at 95 %, 100 at 99 %."""
+    return math.ceil(1.0 / (1.0 - confidence) - 1e-9)
+
+
+def historical(returns: Floats, confidence: float, *, minimum: int = 2, reason: str = "") -> Risk:
+    """The empirical quantile with linear interpolation (Hyndman and Fan 1996, type 7), and the mean at and below it.
+
+    The quantile's interval is that of order statistics by the binomial distribution, free of any distribution of the
+    returns (Conover 1999, section 3.2). That of the mean is by its variance in large samples (Manistre and
+    Hancock 2005). Both take the days for independent. Needs `minimum` returns and `needed_for` the confidence.
+    """
+    n = len(returns)
+    if why := reason or refusal(returns, max(2, minimum, needed_for(confidence))):
+        return Risk(unknown(n, why), unknown(n, why))
+    ordered = np.sort(returns)
+    share = round(1.0 - confidence, 12)
+    quantile = float(np.quantile(ordered, share))
+    bounds = order_statistics(n, share)
+    if bounds is None:
+        var = Estimate(-quantile, n, open=f"an interval needs {_bounded_from(share)} daily returns")
+    else:
+        low, high = bounds
+        interval = Interval(-float(ordered[high - 1]), -float(ordered[low - 1]), "order statistics, binomial")
+        var = Estimate(-quantile, n, interval)
+    tail = ordered[: int(np.searchsorted(ordered, quantile, side="right"))]
+    if len(tail) < 2:
+        return Risk(var, unknown(n, "fewer than 2 days are in the tail"))
+    mean = float(tail.mean())
+    if len(tail) < _LEAST_TAIL:
+        return Risk(var, Estimate(-mean, n, open=f"an interval needs {_LEAST_TAIL} days in the tail, not {len(tail)}"))
+    variance = float(tail.var(ddof=1)) + confidence * (quantile - mean) ** 2
+    error = math.sqrt(variance / (n * share))
+    return Risk(var, around(-mean, error, n, "Manistre and Hancock (2005)"))
+
+
+def normal(returns: Floats, confidence: float, *, minimum: int = 2, reason: str = "") -> Risk:
+    """As if returns were normal with the sample's mean and standard deviation (ddof 1): -(mean + z sd), z < 0, and
+    -mean + sd density(z) / (1 - confidence). The intervals are of the estimates, not of the assumption.
+    """
+    n = len(returns)
+    if why := reason or refusal(returns, max(2, minimum)):
+        return Risk(unknown(n, why), unknown(n, why))
+    mean = float(returns.mean())
+    if constant(returns):
+        still = Estimate(-mean, n, open="all daily returns are equal")
+        return Risk(still, still)
+    away = returns - mean
+    spread = float(away @ away) / n
+    sd = math.sqrt(spread * n / (n - 1))
+    robust = long_run(np.column_stack([away, away * away - spread]), lags(n))
+    z = _STANDARD.inv_cdf(1.0 - confidence)
+    factors = (-z, _STANDARD.pdf(z) / (1.0 - confidence))
+    return Risk(*(_normal(mean, sd, factor, robust, n) for factor in factors))
+
+
+def _normal(mean: float, sd: float, factor: float, robust: Floats, n: int) -> Estimate:
+    """-mean + factor sd."""
+    iid = sd * math.sqrt((1.0 + factor * factor / 2.0) / n)
+    error = max(iid, delta(robust, np.array([-1.0, factor / (2.0 * sd)]), n))
+    return around(factor * sd - mean, error, n, ERRORS)
+
+
+@lru_cache(maxsize=512)
+def order_statistics(n: int, share: float) -> tuple[int, int] | None:
+    """The ranks (from 1) of the order statistics between which the quantile `share` lies in 95 % of samples of n.
+
+    None where one of them would be beyond the sample.
+    """
+    logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
+    counts = np.arange(n + 1)
+    ways = logs[n] - logs[counts] - logs[n - counts]
+    below = np.cumsum(np.exp(ways + counts * math.log(share) + (n - counts) * math.log1p(-share)))
+    low = int(np.searchsorted(below, 0.025, side="right"))
+    high = int(np.searchsorted(below, 0.975)) + 1
+    return (low, high) if low >= 1 and high <= n else None
+
+
+@lru_cache(maxsize=16)
+def _bounded_from(share: float) -> int:
+    """The smallest sample whose order statistics hold the quantile on both sides."""
+    return math.ceil(math.log(0.025) / math.log1p(-share))
