@@ -120,7 +120,7 @@ class House:
 
     async def lived(self, signals: Signals) -> None:
         began = self.clock.now()
-        rules = compile_rules(self.config.rules.values())
+        rules = compile_rules(self.config.rules.values(), self.config.calendars)
         self.journal = await open_journal(
             self.config.store.path,
             clock=self.clock,
@@ -260,7 +260,7 @@ class House:
         self.notifier.reloading(self.clock.now())
         try:
             fresh = self.doors.described(await asyncio.to_thread(load, self.path, self.registry))
-            rules = compile_rules(fresh.rules.values())
+            rules = compile_rules(fresh.rules.values(), fresh.calendars)
         except ConfigErrors as wrong:
             for error in wrong.errors:
                 log.error(

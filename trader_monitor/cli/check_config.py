@@ -50,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
         "actions": sorted(config.actions),
         "rules": sorted(config.rules),
         "channels": sorted(config.channels),
+        "calendars": sorted(config.calendars),
+        "exchanges": sorted(config.exchanges),
     }
     if args.json:
         print(json.dumps({"file": str(path), "valid": True, **named}, ensure_ascii=False))

@@ -7,13 +7,14 @@ import re
 import types
 import typing
 from collections.abc import Collection, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
 from trader_monitor.config.errors import Place, Report, among, close_to
-from trader_monitor.config.values import Duration, Listen, Secret, Size
+from trader_monitor.config.values import ClockTime, Duration, Listen, Secret, Size
 from trader_monitor.runtime.options import OptionError
 
 __all__ = ["WRONG", "Converter"]
@@ -28,7 +29,13 @@ class _Wrong:
 WRONG: Final = _Wrong()
 _INT64 = 1 << 63
 _PASSWORD = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s@:]*:[^/?#\s@]+@", re.IGNORECASE)
-_NOUNS: Final[dict[Any, str]] = {str: "a string", int: "an integer", float: "a number", bool: "true or false"}
+_NOUNS: Final[dict[Any, str]] = {
+    str: "a string",
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    date: "a date such as 2026-01-31",
+}
 
 
 class Converter:
@@ -108,7 +115,7 @@ class Converter:
             return self._array(hint, value, path)
         if hint is dict or origin in (dict, Mapping):
             return self._mapping(hint, value, path)
-        if hint in (Duration, Size, Listen):
+        if hint in (ClockTime, Duration, Size, Listen):
             return self._parsed(hint, value, path, value)
         if hint is Secret:
             return self._parsed(Secret, value, path, None)
@@ -253,6 +260,8 @@ def _repair(hint: Any, value: object) -> str:
         return ""
     if hint is bool and value.lower() in {"true", "false"}:
         return f"write {value.lower()} without quotes"
+    if hint is date and re.fullmatch(r"\d{4}-\d\d-\d\d", value):
+        return f"write {value} without quotes"
     if hint in (int, float) and re.fullmatch(r"[+-]?\d+(\.\d+)?", value):
         return f"write {value} without quotes"
     return ""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from msgspec.structs import replace
+
 from trader_monitor.config.errors import Place, Report, among
 from trader_monitor.config.tables import ActionTable, CheckTable, Http, Ingest, Live, Store, Trading
 from trader_monitor.core.alerts.rule import Rule, RuleErrors, compile_rule
@@ -104,10 +106,11 @@ def actions(tables: Mapping[str, ActionTable], known: Iterable[str], report: Rep
 
 
 def rules(rules: Iterable[Rule], report: Report) -> None:
-    """Expressions compile, summaries are templates, labels have names that Prometheus takes."""
+    """Expressions compile, summaries are templates, labels have names that Prometheus takes. That the calendar of
+    `during` exists was seen when it was read."""
     for rule in rules:
         try:
-            compile_rule(rule)
+            compile_rule(replace(rule, during=None))
         except RuleErrors as errors:
             for problem in errors.problems:
                 place: Place = ("rules", rule.name, *problem.field.split(".", 1))

@@ -1,4 +1,5 @@
-"""A TOML file into a `Config`, or every error at once. It reads the file and the secrets it names, and nothing else.
+"""A TOML file into a `Config`, or every error at once. It reads the file, the secrets and calendars it names, and
+nothing else.
 
 Relative paths are taken from systemd's `$STATE_DIRECTORY` where there is one, and otherwise from the file's folder,
 so that the store does not depend on the folder that somebody happened to stand in.
@@ -17,6 +18,7 @@ import msgspec
 import tomli
 
 from trader_monitor.config import crosscheck
+from trader_monitor.config.calendars import Calendars
 from trader_monitor.config.convert import Converter
 from trader_monitor.config.errors import ConfigError, ConfigErrors, Place, Report, among, close_to
 from trader_monitor.config.lines import find_lines, line_of
@@ -26,6 +28,7 @@ from trader_monitor.config.tables import (
     CheckTable,
     CollectorTable,
     Config,
+    ExchangeTable,
     Http,
     Ingest,
     Live,
@@ -50,7 +53,7 @@ SINGLE: Final[dict[str, type[msgspec.Struct]]] = {
     "logging": Logging,
     "trading": Trading,
 }
-NAMED: Final = ("collectors", "checks", "actions", "rules", "channels")
+NAMED: Final = ("collectors", "checks", "actions", "rules", "channels", "calendars", "exchanges")
 DEFAULT_CHANNELS: Final = ("log",)
 """What an installation without a `[channels]` table still has: never mute."""
 
@@ -128,6 +131,11 @@ class _Reading:
         checks = self._plugins("checks", "check", CheckTable)
         actions = self._plugins("actions", "action", ActionTable)
         rules = self._rules()
+        exchanges = self._exchanges()
+        wanted: list[tuple[str, Place]] = [
+            *((rule.during, ("rules", name, "during")) for name, rule in rules.items() if rule.during is not None),
+            *((table.calendar, ("exchanges", name, "calendar")) for name, table in exchanges.items()),
+        ]
 
         crosscheck.addresses(http, live, self.report)
         crosscheck.origins(live, self.report)
@@ -150,6 +158,8 @@ class _Reading:
             checks=checks,
             actions=actions,
             rules=rules,
+            calendars=Calendars(self._named("calendars"), self.convert).read(wanted),
+            exchanges=exchanges,
             channels=self._plugins(
                 "channels", "channel", ChannelTable, () if "channels" in self.raw else DEFAULT_CHANNELS
             ),
@@ -244,6 +254,13 @@ class _Reading:
             common["timeout"] = Duration(common["every"])
         return table(name=name, plugin=plugin, options=options, **common)
 
+    def _exchanges(self) -> dict[str, ExchangeTable]:
+        tables = (
+            (name, self.convert.struct(ExchangeTable, value, ("exchanges", name)))
+            for name, value in self._named("exchanges").items()
+        )
+        return {name: table for name, table in tables if isinstance(table, ExchangeTable)}
+
     def _rules(self) -> dict[str, Rule]:
         """The builtin rules, with what the file says of them laid over, and the file's own."""
         builtin = tomli.loads(BUILTIN_RULES.read_text(encoding="utf-8"))["rules"]
@@ -256,7 +273,9 @@ class _Reading:
                 if table.enabled:
                     read[name] = _rule(name, table)
             else:  # its texts are checked all the same, so that one wrong key hides no other
-                texts = {key: value[key] for key in ("expr", "clear", "summary") if isinstance(value.get(key), str)}
+                texts = {
+                    key: value[key] for key in ("expr", "clear", "summary", "during") if isinstance(value.get(key), str)
+                }
                 read[name] = Rule(name=name, **{"expr": "vector(1)", **texts})
         return read
 
@@ -272,4 +291,5 @@ def _rule(name: str, table: RuleTable) -> Rule:
         labels=table.labels,
         summary=table.summary,
         runbook=table.runbook,
+        during=table.during,
     )

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct, field
 
 from trader_monitor.config.values import Duration, Listen, Secret, Size
 from trader_monitor.core.alerts.rule import Rule
+from trader_monitor.core.calendar.calendar import Calendar
 from trader_monitor.core.facts import Severity
 from trader_monitor.core.trading.terms import Limits, Terms
 from trader_monitor.runtime.registry import Plugin
@@ -23,6 +24,7 @@ __all__ = [
     "CheckTable",
     "CollectorTable",
     "Config",
+    "ExchangeTable",
     "Http",
     "Ingest",
     "Live",
@@ -180,6 +182,12 @@ class Trading(Struct, frozen=True, kw_only=True):
         return getattr(self, name)
 
 
+class ExchangeTable(Struct, frozen=True, kw_only=True):
+    """`[exchanges.NAME]`: an exchange as bots name it; the calendar counts its market time."""
+
+    calendar: str
+
+
 class RuleTable(Struct, frozen=True, kw_only=True):
     """`[rules.NAME]` as it is written; `enabled = false` takes one out, a builtin one too."""
 
@@ -191,11 +199,12 @@ class RuleTable(Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = field(default_factory=dict)
     summary: str = ""
     runbook: str | None = None
+    during: str | None = None
     enabled: bool = True
 
 
 class Config(Struct, frozen=True, kw_only=True):
-    """All of it. `file` is where it came from."""
+    """All of it. `file` is where it came from; `calendars` are those that are named anywhere."""
 
     file: Path | None = None
     http: Http = Http()
@@ -208,4 +217,6 @@ class Config(Struct, frozen=True, kw_only=True):
     checks: dict[str, CheckTable] = field(default_factory=dict)
     actions: dict[str, ActionTable] = field(default_factory=dict)
     rules: dict[str, Rule] = field(default_factory=dict)
+    calendars: dict[str, Calendar] = field(default_factory=dict)
+    exchanges: dict[str, ExchangeTable] = field(default_factory=dict)
     channels: dict[str, ChannelTable] = field(default_factory=dict)
