@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trader_monitor.core.facts import Event, Fact, Heartbeat, Outcome, Prediction, Sample, Samples, Trade
-from trader_monitor.core.ids import Ids, digest
+from trader_monitor.core.ids import Ids, digest, raw_of
 
-encode = msgspec.msgpack.Encoder().encode
+encode = raw_of
 
 
 def beat(key: str | None, state: Any = "running", source: str = "bot", at: float = 1.0) -> Heartbeat:

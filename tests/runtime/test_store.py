@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.parts import until
-from trader_monitor.core.facts import AlertChanged, Breaker, ChannelTried, Samples, Trade
+from trader_monitor.core.facts import AlertChanged, Breaker, ChannelTried, Prediction, Samples, Trade
 from trader_monitor.core.matcher import Matcher
 from trader_monitor.runtime.clock import ManualClock
 from trader_monitor.runtime.history import DISK, History
@@ -121,6 +121,26 @@ async def test_a_store_of_the_version_before_channels_were_kept_opens_with_all_i
     await journal.close()
 
 
+async def test_a_store_of_the_version_before_predictions_were_rows_opens_with_those_it_has(tmp_path: Path) -> None:
+    """They are events in its batches, their features as they were sent; what comes now is rows beside."""
+    path = tmp_path / "store.db"
+    data = Path(__file__).parent.parent / "data" / "store_schema_3.db.gz"
+    path.write_bytes(gzip.decompress(data.read_bytes()))
+    journal = await opened(path)
+    assert journal.degraded is None
+    assert journal.board.counts == {"trade": 1, "prediction": 2}
+    before = Prediction(at=1_700_000_000.0, id="p1", model="m", version="1", output=0.5, features={"a": 2.0, "b": 0.1})
+    after = Prediction(at=1_700_000_002.0, id="p3", model="m", version="1", output=0.5, features={"a": 2.0, "b": 0.1})
+    assert (await journal.record([before])).duplicates == 1
+    assert (await journal.record([after])).accepted == 1
+    journal.since_snapshot = 0
+    await journal.close()
+    journal = await opened(path)
+    assert journal.board.counts == {"trade": 1, "prediction": 3}
+    assert (await journal.record([before, after])).duplicates == 2
+    await journal.close()
+
+
 async def test_migrations_bring_an_older_schema_up_to_date(tmp_path: Path) -> None:
     """A store that stopped after the first migration, with facts in it."""
     path = tmp_path / "store.db"
@@ -128,7 +148,9 @@ async def test_migrations_bring_an_older_schema_up_to_date(tmp_path: Path) -> No
     await journal.record([trade(1)])
     await journal.close()
     db = sqlite3.connect(path)
-    db.executescript("DROP TABLE block; DELETE FROM snapshot; PRAGMA user_version=1;")
+    db.executescript("DROP TABLE block; DELETE FROM snapshot; DROP TRIGGER batch_gone; PRAGMA user_version=1;")
+    for table in ("prediction_schema", "prediction_batch", "prediction_audit", "baseline", "detector", "drift_run"):
+        db.execute(f"DROP TABLE {table}")
     db.close()
     journal = await opened(path)
     assert journal.degraded is None

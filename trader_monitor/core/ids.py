@@ -20,18 +20,18 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from trader_monitor.core.facts import EVENT_TYPES, Event, Prediction, Sample
+from trader_monitor.core.facts import EVENT_TYPES, Event, Fact, Prediction, Sample
+from trader_monitor.core.models.features import layout_of, packed_row
 
-__all__ = ["Ids", "Screening", "digest"]
+__all__ = ["Ids", "Screening", "digest", "raw_of"]
 
 Hashes: TypeAlias = NDArray[np.uint64]
 
+_PLAIN = msgspec.msgpack.Encoder()
 _CANONICAL = msgspec.msgpack.Encoder(order="deterministic")
 _FLOAT64 = 0xCB
 _AT = {kind: len(str(kind.__struct_config__.tag)) + 12 for kind in EVENT_TYPES}
 """Where the bytes of `at` begin: behind the map's head (3), "type" (5), the tag (1 + its length) and "at" (3)."""
-_UNORDERED = frozenset((Prediction, Sample))
-"""Types with dictionaries, whose order means nothing."""
 _SEGMENTS = 16
 _RECENT = 4096
 
@@ -58,14 +58,27 @@ class _Dump(msgspec.Struct, array_like=True):
     bodies: bytes
 
 
+def raw_of(fact: Fact) -> bytes:
+    """A fact in msgspec's MessagePack; a prediction's features as they are kept, which is most of it."""
+    return packed_row(fact.features) if type(fact) is Prediction else _PLAIN.encode(fact)
+
+
 def digest(event: Event, raw: bytes) -> tuple[bytes, int]:
-    """The hash of (source and id), and that of the body; `raw` is the event in msgspec's MessagePack."""
+    """The hash of (source and id), and that of the body; `raw` is the event's `raw_of`.
+
+    Of features those that are kept count: what was rounded away tells no resent prediction from its first.
+    """
     source = event.source or ""  # type: ignore[attr-defined]  # every event has one, most must
     kind = type(event)
     at = _AT[kind]
-    if event.context is not None or raw[at] != _FLOAT64 or kind in _UNORDERED:
+    row = b""
+    if isinstance(event, Prediction):
+        row = layout_of(event.features).check.to_bytes(4, "little") + raw
+        features: dict[str, float | str | None] | None = None if event.features is None else {}
+        raw = _PLAIN.encode(msgspec.structs.replace(event, at=0.0, context=None, features=features))
+    elif event.context is not None or raw[at] != _FLOAT64 or kind is Sample:  # labels may come in any order
         raw = _CANONICAL.encode(msgspec.structs.replace(event, at=0.0, context=None))
-    body = raw[:at] + raw[at + 9 :]
+    body = raw[:at] + raw[at + 9 :] + row
     key = blake2b(f"{len(source)}:{source}{event.id}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return key, crc32(body) << 32 | adler32(body)
 
@@ -88,7 +101,7 @@ class Ids:
     def screen(self, events: Sequence[object], raws: Sequence[bytes]) -> Screening:
         """Sorts a batch into fresh, duplicate and conflicting events, and remembers the fresh ones.
 
-        `raws` are the events in MessagePack, in the same order. Within a batch the first one stands. Anything
+        `raws` are the events' `raw_of`, in the same order. Within a batch the first one stands. Anything
         without an id (facts of the daemon's own too) is fresh.
         """
         named = [i for i, event in enumerate(events) if type(event) in _AT and event.id is not None]  # type: ignore[attr-defined]

@@ -122,8 +122,10 @@ async def expire(journal: Journal, store: StoreTable, now: Now) -> int:
         gone += await _delete(journal, "block", "tier = ? AND rolled = 1 AND t1 < ?", (tier, ms - keep * 1000))
     stands = "seq <= (SELECT min(seq) FROM snapshot)"
     gone += await _delete(journal, "batch", f"samples_only = 1 AND {stands}", ())
-    gone += await _delete(journal, "batch", f"wall < ? AND {stands}", (now.wall - store.retention,))
-    return gone
+    went = await _delete(journal, "batch", f"wall < ? AND {stands}", (now.wall - store.retention,))
+    if went:  # and with them, by a trigger, their predictions
+        await journal.store.write(journal.pen.schemas.forget)
+    return gone + went
 
 
 async def _delete(journal: Journal, table: str, where: str, values: tuple[float, ...]) -> int:

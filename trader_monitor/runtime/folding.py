@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from trader_monitor.core.facts import AlertChanged, Fact, Now, Samples
 from trader_monitor.runtime.judging import judged
 from trader_monitor.runtime.rows import Row
+from trader_monitor.runtime.trace import current_trace
 
 if TYPE_CHECKING:
     from trader_monitor.core.series import SeriesStore
@@ -77,9 +78,10 @@ class Folding:
         series = self._journal.board.series
         kept: list[Fact] = [within(series, fact) if isinstance(fact, Samples) else fact for fact in facts]
         steps: list[Sequence[Fact]] = [kept, *self._judged(now)]
+        trace_id = current_trace()
         if len(steps) == 1:
-            return Row(kept, raws, now)
-        return Row([fact for step in steps for fact in step], raws, now, tuple(map(len, steps)))
+            return Row(kept, raws, now, (), trace_id)
+        return Row([fact for step in steps for fact in step], raws, now, tuple(map(len, steps)), trace_id)
 
     def _judged(self, now: Now) -> list[list[AlertChanged]]:
         journal = self._journal

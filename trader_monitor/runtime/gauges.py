@@ -18,6 +18,7 @@ def measure(journal: Journal) -> None:
     meters.set("monitor_journal_queue_bytes", float(journal.queued_bytes))
     meters.set("monitor_journal_seq", float(journal.seq))
     meters.set("monitor_samples_lost_total", float(series.lost))
+    meters.set("monitor_predictions_unlisted_total", float(journal.pen.schemas.unlisted))
     seconds = sorted(store.commit_seconds)
     for quantile in QUANTILES if seconds else ():
         at = min(int(float(quantile) * len(seconds)), len(seconds) - 1)

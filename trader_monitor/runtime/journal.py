@@ -19,7 +19,7 @@ from typing import NamedTuple
 import structlog
 
 from trader_monitor.core.facts import Event, Fact
-from trader_monitor.core.ids import Screening
+from trader_monitor.core.ids import Screening, raw_of
 from trader_monitor.runtime.clock import Clock
 from trader_monitor.runtime.folding import LARGE, Folding, Overtaken
 from trader_monitor.runtime.judging import Judge, Unjudged, traced
@@ -28,7 +28,7 @@ from trader_monitor.runtime.meters import Meters
 from trader_monitor.runtime.owed import without_samples
 from trader_monitor.runtime.publication import Publication, Wake
 from trader_monitor.runtime.replay import Replayed
-from trader_monitor.runtime.rows import Pen, Row, encode, size_of
+from trader_monitor.runtime.rows import Pen, Row, size_of
 from trader_monitor.runtime.snapshot import snapshot
 from trader_monitor.runtime.store import Store, is_corruption
 
@@ -133,7 +133,7 @@ class Journal:
                 raise self._unavailable(len(facts), self.degraded or "the store is failing")
             if self._ahead_bytes > QUEUE_BYTES:
                 raise self._unavailable(len(facts), "the journal's queue is full", "queue")
-            raws: list[bytes] = list(map(encode, facts))
+            raws: list[bytes] = list(map(raw_of, facts))
             screening = self.board.ids.screen(facts, raws)
             if len(screening.fresh) < len(facts):
                 facts = [facts[index] for index in screening.fresh]

@@ -19,16 +19,21 @@ import structlog
 
 from trader_monitor.core.board import Board
 from trader_monitor.core.facts import Event, Fact, Labels, Now
-from trader_monitor.core.ids import Ids
+from trader_monitor.core.ids import Ids, raw_of
 from trader_monitor.core.series import SeriesStore, Windows
 from trader_monitor.core.snapshot import SnapshotError
-from trader_monitor.runtime.rows import Damaged, encode, labels_by_id, last_seq, unpack
+from trader_monitor.runtime.prediction_rows import Parts
+from trader_monitor.runtime.rows import Damaged, labels_by_id, last_seq, unpack
 from trader_monitor.runtime.store import open_read_only
 from trader_monitor.runtime.tiers import load_heads
 
 log = structlog.get_logger(__name__)
 
 __all__ = ["Replayed", "Snapshot", "batches", "replay", "replay_file"]
+
+
+_BOOT = "coalesce(name, 'lost ' || boot)"
+"""A boot whose row was damaged is another than the present one: what waits, waits its full time again."""
 
 
 class Snapshot(msgspec.Struct, array_like=True, frozen=True):
@@ -90,21 +95,23 @@ def batches(
     Raises `Damaged`.
     """
     rows = db.execute(
-        "SELECT seq + facts - 1, wall, mono, name, packed, batch.crc, body FROM batch JOIN boot ON boot.id = boot"
+        f"SELECT seq, facts, wall, mono, {_BOOT}, packed, batch.crc, body FROM batch LEFT JOIN boot ON boot.id = boot"
         " WHERE seq > ? ORDER BY seq",
         (after,),
     )
-    for seq, wall, mono, name, packed, crc, body in rows:
+    parts = Parts(db)
+    for seq, facts, wall, mono, name, packed, crc, body in rows:
         if zlib.crc32(body) != crc:
-            raise Damaged(f"the batch that ends at {seq} has another checksum than when it was written")
-        yield seq, Now(wall, mono), name, unpack(zlib.decompress(body) if packed else body, labels)
+            raise Damaged(f"the batch that begins at {seq} has another checksum than when it was written")
+        steps = unpack(zlib.decompress(body) if packed else body, labels, partial(parts.read, seq))
+        yield seq + facts - 1, Now(wall, mono), name, steps
 
 
 def _begin(db: sqlite3.Connection, labels: dict[int, Labels], empty: Callable[[], SeriesStore]) -> _Start:
     """The newest snapshot that is whole, with the samples before it in the heads; else nothing."""
     damage: Exception | None = None
     rows = db.execute(
-        "SELECT seq, wall, name, crc, body FROM snapshot JOIN boot ON boot.id = boot ORDER BY seq DESC"
+        f"SELECT seq, wall, {_BOOT}, crc, body FROM snapshot LEFT JOIN boot ON boot.id = boot ORDER BY seq DESC"
     ).fetchall()
     for seq, wall, name, crc, body in rows:
         try:
@@ -153,7 +160,7 @@ def _tail(db: sqlite3.Connection, start: _Start, labels: dict[int, Labels], now:
         for step in steps:
             events = [fact for fact in step if isinstance(fact, Event) and fact.id is not None]
             if events:
-                board.ids.screen(events, [encode(event) for event in events])
+                board.ids.screen(events, [raw_of(event) for event in events])
             board.fold_many(step, then)
             folded += len(step)
     rebased = life is not None and life != boot

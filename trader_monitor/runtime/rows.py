@@ -2,7 +2,7 @@
 
 Facts are MessagePack as msgspec writes them; of a `Samples` the label sets become the store's series ids and
 the values plain float64, so that a staleness marker keeps its bits and a collection costs twelve bytes a
-sample rather than a hundred.
+sample rather than a hundred. Predictions are rows beside the batch, which bears references to them.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ import sqlite3
 import struct
 import zlib
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeAlias, Union
 
 import msgspec
 
 from trader_monitor.core.calendar.facts import CalendarChanged
-from trader_monitor.core.facts import EVENT_TYPES, OWN_TYPES, Fact, Labels, Now, Samples
+from trader_monitor.core.facts import EVENT_TYPES, OWN_TYPES, Fact, Labels, Now, Prediction, Samples
+from trader_monitor.core.ids import raw_of
+from trader_monitor.runtime.audit import audited, write_audit
+from trader_monitor.runtime.prediction_rows import Damaged, Schemas, insert, parts_of
 
 __all__ = [
     "PART",
@@ -59,26 +62,37 @@ class _PackedSamples(msgspec.Struct, frozen=True, tag_field="type", tag="samples
     own: int = 0
 
 
+class _PredictionPart(msgspec.Struct, frozen=True, tag_field="type", tag="prediction_part", omit_defaults=True):
+    """So many predictions, which are part `number` of the batch's; `places` are theirs in their step (int32)."""
+
+    number: int
+    rows: int
+    places: bytes = b""
+
+
 _OWN = (*(own for own in OWN_TYPES if own is not Samples), CalendarChanged)
-_Stored: TypeAlias = Union[(*EVENT_TYPES, *_OWN, _PackedSamples)]  # type: ignore[valid-type]
+PartOf: TypeAlias = Callable[[int], Sequence[Prediction]]
+_Stored: TypeAlias = Union[(*EVENT_TYPES, *_OWN, _PackedSamples, _PredictionPart)]  # type: ignore[valid-type]
 _DECODER = msgspec.msgpack.Decoder(list[list[_Stored]])
 _LABELS = msgspec.msgpack.Decoder(Labels)
 
 
-class Damaged(Exception):
-    """What was read is not what was written."""
+def _no_part(number: int) -> Sequence[Prediction]:
+    return ()
 
 
 class Row(NamedTuple):
-    """A batch as stored; `raws` holds the first facts' MessagePack where it was made already.
+    """A batch as stored; `raws` holds the first facts' `raw_of` where it was made already.
 
     `steps` says how many facts were folded at a time, so that replay folds them so too; empty means all at once.
+    `trace_id` is of the request that brought them.
     """
 
     facts: Sequence[Fact]
     raws: Sequence[bytes] | None
     now: Now
     steps: tuple[int, ...] = ()
+    trace_id: str = ""
 
 
 class Catalog:
@@ -162,62 +176,96 @@ def labels_by_id(db: sqlite3.Connection) -> dict[int, Labels]:
     return {key: _LABELS.decode(raw) for key, raw in db.execute("SELECT id, labels FROM series")}
 
 
-def pack(db: sqlite3.Connection, row: Row, catalog: Catalog) -> bytes:
-    """A batch's body."""
-    raws: list[bytes] = []
-    for index, fact in enumerate(row.facts):
-        if isinstance(fact, Samples):
-            values = array("d", fact.values).tobytes()
-            packed = _PackedSamples(fact.at, fact.origin, catalog.packed(db, fact), values, fact.kinds, fact.own)
-            raws.append(encode(packed))
-        else:
-            raws.append(row.raws[index] if row.raws is not None and index < len(row.raws) else encode(fact))
-    steps = row.steps or (len(raws),)
-    parts = [_array(len(steps))]
-    at = 0
+def pack(db: sqlite3.Connection, row: Row, catalog: Catalog, schemas: Schemas, seq: int) -> bytes:
+    """The body of a batch that begins with the fact `seq`; its predictions are written beside it."""
+    steps = row.steps or (len(row.facts),)
+    packed = [_array(len(steps))]
+    begin = parts = 0
     for size in steps:
-        parts.append(_array(size))
-        parts += raws[at : at + size]
-        at += size
-    return b"".join(parts)
+        raws: list[bytes | None] = []
+        predictions: list[tuple[int, Prediction, bytes]] = []
+        for index in range(begin, begin + size):
+            fact = row.facts[index]
+            given = row.raws[index] if row.raws is not None and index < len(row.raws) else None
+            if isinstance(fact, Samples):
+                values = array("d", fact.values).tobytes()
+                ids = catalog.packed(db, fact)
+                raws.append(encode(_PackedSamples(fact.at, fact.origin, ids, values, fact.kinds, fact.own)))
+            elif isinstance(fact, Prediction):
+                predictions.append((index - begin, fact, raw_of(fact) if given is None else given))
+                raws.append(None)
+            else:
+                raws.append(encode(fact) if given is None else given)
+        if predictions:
+            found, rest = parts_of(db, schemas, predictions, size)
+            for place, fact in rest:
+                raws[place] = encode(fact)
+            for part in found:
+                insert(db, seq + parts, part)
+                raws.append(encode(_PredictionPart(parts, len(part.rows), part.places.tobytes())))
+                parts += 1
+        own = [raw for raw in raws if raw is not None]
+        packed += [_array(len(own)), *own]
+        begin += size
+    return b"".join(packed)
 
 
 def _array(length: int) -> bytes:
     return struct.pack(">BI", 0xDD, length)
 
 
-def unpack(body: bytes, labels: dict[int, Labels]) -> list[list[Fact]]:
-    """The facts of a body, step by step; raises `Damaged`."""
+def unpack(body: bytes, labels: dict[int, Labels], part: PartOf = _no_part) -> list[list[Fact]]:
+    """The facts of a body, step by step; `part` gives the predictions of a part by its number. Raises `Damaged`."""
     try:
         steps = _DECODER.decode(body)
     except msgspec.MsgspecError as error:
         raise Damaged(f"a batch does not decode: {error}") from error
-    return [_facts(stored, labels) for stored in steps]
+    return [_facts(stored, labels, part) for stored in steps]
 
 
-def _facts(stored: list[_Stored], labels: dict[int, Labels]) -> list[Fact]:
+def _facts(stored: list[_Stored], labels: dict[int, Labels], part: PartOf) -> list[Fact]:
     facts: list[Fact] = []
+    references: list[_PredictionPart] = []
     for fact in stored:
         if isinstance(fact, _PackedSamples):
-            ids = array("i")
-            ids.frombytes(fact.ids)
-            values = array("d")
-            values.frombytes(fact.values)
-            known = [(labels[key], value) for key, value in zip(ids, values, strict=True) if key in labels]
-            own = sum(key in labels for key in ids[: fact.own])
-            facts.append(
-                Samples(  # of a series that was lost with a damaged file, nothing can be said
-                    at=fact.at,
-                    origin=fact.origin,
-                    labels=tuple(pair[0] for pair in known),
-                    values=tuple(pair[1] for pair in known),
-                    kinds=fact.kinds,
-                    own=own,
-                )
-            )
+            facts.append(_samples(fact, labels))
+        elif isinstance(fact, _PredictionPart):
+            references.append(fact)
         else:
             facts.append(fact)
-    return facts
+    return _with_predictions(facts, references, part) if references else facts
+
+
+def _samples(fact: _PackedSamples, labels: dict[int, Labels]) -> Samples:
+    ids = array("i")
+    ids.frombytes(fact.ids)
+    values = array("d")
+    values.frombytes(fact.values)
+    known = [(labels[key], value) for key, value in zip(ids, values, strict=True) if key in labels]
+    own = sum(key in labels for key in ids[: fact.own])
+    return Samples(  # of a series that was lost with a damaged file, nothing can be said
+        at=fact.at,
+        origin=fact.origin,
+        labels=tuple(pair[0] for pair in known),
+        values=tuple(pair[1] for pair in known),
+        kinds=fact.kinds,
+        own=own,
+    )
+
+
+def _with_predictions(facts: list[Fact], references: list[_PredictionPart], part: PartOf) -> list[Fact]:
+    """The step as it was: predictions at their places, the others in their order; what was lost is left out."""
+    placed: list[Fact | None] = [None] * (len(facts) + sum(each.rows for each in references))
+    taken = [False] * len(placed)
+    for each in references:
+        places = array("i")
+        places.frombytes(each.places)
+        rows = part(each.number)
+        for index, place in enumerate(places or range(each.rows)):
+            taken[place] = True
+            placed[place] = rows[index] if rows else None
+    others = iter(facts)
+    return [fact for is_ours, each in zip(taken, placed, strict=True) if (fact := each if is_ours else next(others))]
 
 
 class Pen:
@@ -225,6 +273,9 @@ class Pen:
 
     def __init__(self, boot: str) -> None:
         self.catalog = Catalog()
+        self.schemas = Schemas()
+        self.audit = False
+        """Whether every prediction gets an entry in the audit, asked for or not."""
         self._boot_name = boot
         self._boot: int | None = None
         self._seq: int | None = None
@@ -232,12 +283,13 @@ class Pen:
     def renewed(self) -> None:
         """The store's file is another: nothing is known of it."""
         self.catalog = Catalog()
+        self.schemas = Schemas()
         self._boot = self._seq = None
 
     def write(self, db: sqlite3.Connection, row: Row) -> None:
         """Enters a batch into the present transaction."""
         seq = self.seq(db) + 1
-        body = pack(db, row, self.catalog)
+        body = pack(db, row, self.catalog, self.schemas, seq)
         deflated = len(body) >= _DEFLATE_FROM
         if deflated:
             body = zlib.compress(body, 1)
@@ -247,6 +299,8 @@ class Pen:
             " VALUES (?,?,?,?,?,?,?,?,?)",
             (seq, len(row.facts), *row.now, self.boot(db), samples_only, deflated, zlib.crc32(body), body),
         )
+        if entries := audited(row.facts, self.audit):
+            write_audit(db, seq, row.now.wall, entries, row.trace_id)
         self._seq = seq + len(row.facts) - 1
 
     def seq(self, db: sqlite3.Connection) -> int:
@@ -264,6 +318,7 @@ class Pen:
 
     def ended(self, committed: bool) -> None:
         """The transaction was committed, or nothing of it ever was."""
+        self.schemas.ended(committed)
         if committed:
             self.catalog.committed()
         else:

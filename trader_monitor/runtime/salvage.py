@@ -40,7 +40,13 @@ _TABLES = (
     _Table("series", 2),
     _Table("ids", 3),
     _Table("snapshot", 6),
+    _Table("prediction_schema", 5),
+    _Table("baseline", 7),
+    _Table("detector", 7),
+    _Table("prediction_batch", 8, newest_first=True),
+    _Table("prediction_audit", 6, newest_first=True),
     _Table("batch", 9, newest_first=True),
+    _Table("drift_run", 6, newest_first=True),
     _Table("block", 11, newest_first=True),
 )
 
