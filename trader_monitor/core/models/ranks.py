@@ -1,0 +1,106 @@
+"""Order statistics with ties: average ranks, and the area under the ROC curve with its variance.
+
+All that the area needs is how many of each class have each score; so one sort does for the area and for DeLong's
+variance, and equal scores are counted exactly, in integers.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trader_monitor.core.figure import Z95, Interval
+from trader_monitor.core.samples import Floats
+
+__all__ = ["Area", "Bools", "area", "average_ranks", "spearman"]
+
+Bools: TypeAlias = NDArray[np.bool_]
+
+
+class Area(NamedTuple):
+    """`value` is the probability that a positive has a higher score than a negative, ties counted half.
+
+    `variance` is DeLong's; 0 where the scores separate the classes wholly, nan with fewer than two of a class.
+    `distinct` is the number of different scores.
+    """
+
+    value: float
+    variance: float
+    distinct: int
+
+    def interval(self) -> Interval | None:
+        """Within 0 and 1. None where the variance says nothing: it is 0 at full separation, which proves no such
+        thing of the next sample."""
+        if not self.variance > 0.0:
+            return None
+        half = Z95 * math.sqrt(self.variance)
+        return Interval(max(0.0, self.value - half), min(1.0, self.value + half), "DeLong")
+
+
+def area(positive: Bools, scores: Floats) -> Area | None:
+    """The area under the ROC curve (Hanley & McNeil 1982) with the variance of DeLong, DeLong & Clarke-Pearson
+    (1988), by placements over tied scores. `positive` and `scores` have the same length; scores are no NaN.
+
+    None where a class is absent.
+    """
+    n = len(scores)
+    p = int(np.count_nonzero(positive))
+    q = n - p
+    if p == 0 or q == 0:
+        return None
+    order = np.argsort(scores)
+    ordered = scores[order]
+    positives_to = np.cumsum(positive[order], dtype=np.int64)  # with this score or a lower one
+    all_to = np.arange(1, n + 1)
+    last = np.append(ordered[1:] != ordered[:-1], True)
+    if not last.all():
+        positives_to, all_to = positives_to[last], all_to[last]
+    negatives_to = all_to - positives_to
+    p_here, q_here = _steps(positives_to), _steps(negatives_to)
+    # Twice the number of negatives below, ties half, so that it stays an integer.
+    below = 2 * negatives_to - q_here
+    value = int(below @ p_here) / (2 * p * q)
+    if p < 2 or q < 2:
+        return Area(value, math.nan, len(all_to))
+    of_positives = below * (0.5 / q) - value
+    of_negatives = 1.0 - (2 * positives_to - p_here) * (0.5 / p) - value
+    variance = float(of_positives**2 @ p_here) / (p - 1) / p + float(of_negatives**2 @ q_here) / (q - 1) / q
+    return Area(value, variance if value not in (0.0, 1.0) else 0.0, len(all_to))
+
+
+def _steps(sums: NDArray[np.int64]) -> NDArray[np.int64]:
+    steps = sums.copy()
+    steps[1:] -= sums[:-1]
+    return steps
+
+
+def average_ranks(values: Floats, period: NDArray[np.int64] | None = None) -> Floats:
+    """Ranks from 1 within each period (all are one without it); equal values share the mean of their ranks."""
+    n = len(values)
+    if not n:
+        return np.zeros(0)
+    within = np.zeros(n, np.int64) if period is None else period
+    order = np.lexsort((values, within))
+    v, w = values[order], within[order]
+    new_period = np.append(True, w[1:] != w[:-1])
+    new_value = new_period | np.append(True, v[1:] != v[:-1])
+    starts = np.flatnonzero(new_value)
+    sizes = np.diff(starts, append=n)
+    period_starts = np.flatnonzero(new_period)
+    offset = period_starts[np.cumsum(new_period)[starts] - 1]
+    mean_rank = starts - offset + (sizes + 1) / 2.0
+    ranks = np.empty(n)
+    ranks[order] = np.repeat(mean_rank, sizes)
+    return ranks
+
+
+def spearman(a: Floats, b: Floats) -> float:
+    """Spearman's rank correlation (1904) with average ranks; nan where one side is constant."""
+    x, y = average_ranks(a), average_ranks(b)
+    x -= x.mean()
+    y -= y.mean()
+    spread = math.sqrt(float(x @ x) * float(y @ y))
+    return float(x @ y) / spread if spread > 0.0 else math.nan

@@ -1,0 +1,119 @@
+"""Whether probabilities mean what they say: Brier score, reliability bins, calibration error, recalibration."""
+
+from __future__ import annotations
+
+import math
+from typing import Final, NamedTuple
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from trader_monitor.core.figure import Z95, Interval, wilson
+from trader_monitor.core.models.ranks import Bools
+from trader_monitor.core.samples import Floats
+
+__all__ = ["BINS", "Bin", "Isotonic", "Reliability", "brier", "reliability"]
+
+BINS: Final = 10
+"""Of equal width over 0..1; the last includes 1."""
+
+
+class Bin(NamedTuple):
+    """The rows whose probability lies from `low` to `high`: what was said on average, and what came true."""
+
+    low: float
+    high: float
+    n: int
+    said: float
+    came_true: float
+    interval: Interval
+
+
+class Reliability(NamedTuple):
+    """`error` is the expected calibration error (Naeini, Cooper & Hauskrecht 2015): the mean distance of what came true
+    from what was said, over bins, weighted by their rows. It is never 0 on a sample; `error_if_calibrated` is what a
+    perfectly calibrated model shows on average with these probabilities and this number of rows."""
+
+    error: float
+    interval: Interval
+    error_if_calibrated: float
+    bins: tuple[Bin, ...]
+
+
+def brier(said: Floats, came_true: Bools) -> tuple[float, Interval]:
+    """The mean squared distance of the probability from 0 or 1 (Brier 1950); needs two rows.
+
+    The interval is the normal one of a mean.
+    """
+    losses = (said - came_true) ** 2
+    value = float(losses.mean())
+    half = Z95 * float(losses.std(ddof=1)) / math.sqrt(len(losses))
+    return value, Interval(max(0.0, value - half), min(1.0, value + half), "normal")
+
+
+def reliability(said: Floats, came_true: Bools) -> Reliability:
+    """Of at least one row; probabilities are within 0..1."""
+    n = len(said)
+    of = np.minimum((said * BINS).astype(np.int64), BINS - 1)
+    rows = np.bincount(of, minlength=BINS)
+    sums = np.bincount(of, said, minlength=BINS)
+    hits = np.bincount(of, came_true, minlength=BINS)
+    spread = np.bincount(of, said * (1.0 - said), minlength=BINS)
+    bins = []
+    error = variance = quiet = 0.0
+    for b in np.flatnonzero(rows):
+        size, hit = int(rows[b]), int(hits[b])
+        mean, share = float(sums[b]) / size, hit / size
+        bins.append(Bin(b / BINS, (b + 1) / BINS, size, mean, share, wilson(hit, size)))
+        error += size / n * abs(share - mean)
+        variance += size * share * (1.0 - share) / n**2
+        quiet += math.sqrt(2.0 / math.pi * float(spread[b])) / n  # the mean of a folded normal
+    half = Z95 * math.sqrt(variance)
+    interval = Interval(max(0.0, error - half), min(1.0, error + half), "delta method")
+    return Reliability(error, interval, quiet, tuple(bins))
+
+
+class Isotonic(Struct, frozen=True):
+    """Scores to probabilities by a curve that never falls, as fitted to reference outcomes.
+
+    The curve is level on each block (from `low` to `high`) and straight between two; outside it stays level. `rows`
+    says how many outcomes each block's level rests on.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    level: tuple[float, ...]
+    rows: tuple[int, ...]
+
+    @classmethod
+    def of(cls, scores: Floats, positive: Bools) -> Isotonic:
+        """Least squares by pooling adjacent violators (Ayer et al. 1955; Barlow et al. 1972); needs one row."""
+        values, which = np.unique(scores, return_inverse=True)
+        sizes = np.bincount(which).tolist()
+        hits = np.bincount(which, positive).tolist()
+        blocks: list[tuple[int, int, float, int]] = []  # first and last value, hits, rows
+        for place, (hit, size) in enumerate(zip(hits, sizes, strict=True)):
+            first = place
+            # Hits over rows of the block before must stay below; compared crosswise, in whole numbers.
+            while blocks and blocks[-1][2] * size >= hit * blocks[-1][3]:
+                first, _, more, rows = blocks.pop()
+                hit, size = hit + more, size + rows
+            blocks.append((first, place, hit, size))
+        return cls(
+            tuple(float(values[first]) for first, _, _, _ in blocks),
+            tuple(float(values[last]) for _, last, _, _ in blocks),
+            tuple(hit / size for _, _, hit, size in blocks),
+            tuple(size for _, _, _, size in blocks),
+        )
+
+    def probabilities(self, scores: Floats) -> Floats:
+        """As long as `scores`, within 0..1."""
+        knots = np.column_stack((self.low, self.high)).ravel()
+        levels = np.repeat(self.level, 2)
+        found: Floats = np.interp(scores, knots, levels)
+        return found
+
+    def blocks(self, scores: Floats) -> NDArray[np.intp]:
+        """The block of each score: the last that does not begin above it."""
+        return np.maximum(np.searchsorted(self.low, scores, side="right") - 1, 0)
