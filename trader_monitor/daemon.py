@@ -49,7 +49,7 @@ from trader_monitor.runtime.sockets import CannotBind, lend
 from trader_monitor.runtime.store import SchemaNewer, StoreLocked
 from trader_monitor.runtime.supervisor import Child, Escalated, Supervisor
 from trader_monitor.runtime.systemd import Notifier
-from trader_monitor.web.api import alerts, board, checks, events, metrics, page, prometheus
+from trader_monitor.web.api import alerts, board, calendars, checks, events, metrics, page, prometheus
 from trader_monitor.web.app import serve
 from trader_monitor.web.live import live
 from trader_monitor.web.socket import ingest
@@ -70,7 +70,7 @@ SETTLE_AFTER = 3.0
 FAILED = 1
 TURN = 0.0001
 """Seconds after which a thread that only computes (a query) has to let the event loop have its turn."""
-TOPICS = (page, board, alerts, checks, events, metrics, prometheus)
+TOPICS = (page, board, alerts, calendars, checks, events, metrics, prometheus)
 
 
 def run(path: Path, *, log_format: Format | None = None) -> int:

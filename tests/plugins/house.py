@@ -14,6 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from tests.parts import env_around
+from trader_monitor.core.calendar.closures import Closures
 from trader_monitor.core.facts import ActionStep, CheckResult, Fact, Heartbeat, Samples
 from trader_monitor.core.series import SeriesStore
 from trader_monitor.runtime.clock import Clock, ManualClock, SystemClock
@@ -29,6 +30,7 @@ class TinyBoard:
         self.incidents: dict[str, tuple[ActionStep, ...]] = {}
         self.steps: deque[ActionStep] = deque(maxlen=1000)
         self.heartbeats: dict[str, Heartbeat] = {}
+        self.closures = Closures()
 
     def fold(self, fact: Fact) -> None:
         match fact:
@@ -144,7 +146,7 @@ def plugin(kind: str, name: str) -> Plugin:
 @asynccontextmanager
 async def house(config: Any = None, clock: Clock | None = None, **parts: Any) -> AsyncIterator[Any]:
     """An Env over the tiny parts; its HTTP session is closed at the end."""
-    config = config or SimpleNamespace(collectors={}, checks={}, actions={}, channels={})
+    config = config or SimpleNamespace(collectors={}, checks={}, actions={}, channels={}, calendars={})
     journal = parts.pop("journal", None) or TinyJournal()
     async with env_around(journal, config, clock or SystemClock(), **parts) as env:
         yield env
