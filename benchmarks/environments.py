@@ -16,7 +16,7 @@ __all__ = ["PINS", "python_of", "run"]
 ROOT = Path(__file__).parents[1] / ".peers"
 PINS = {
     "science": ("scipy==1.17.1", "scikit-learn", "river==0.26.1"),
-    "evidently": ("evidently==0.7.23",),
+    "evidently": ("evidently==0.7.23", "pandas<3"),
     "nannyml": ("nannyml==0.13.1", "statsmodels"),  # which it imports and does not name
     "calendars": ("holidays==0.108", "exchange_calendars==4.13.2"),
     "returns": ("quantstats==0.0.86", "empyrical-reloaded==0.7.1"),
