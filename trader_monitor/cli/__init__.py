@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "status": "how the daemon and all that it watches are",
     "query": "ask the daemon's series in PromQL",
     "alerts": "what is firing, and what was",
+    "calendar": "when each market is open; close a day by command",
     "test-alert": "send a test notice to one channel",
     "play": "play a bot's recording into the running daemon",
     "demo": "five minutes that show everything, on a temporary store",

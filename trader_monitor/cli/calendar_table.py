@@ -14,9 +14,11 @@ from typing import Any
 import tomli
 
 from trader_monitor.cli.outcome import Exit, Failure
-from trader_monitor.config.calendars import SHIPPED
+from trader_monitor.config.calendars import SHIPPED, Calendars
+from trader_monitor.config.convert import Converter
+from trader_monitor.config.errors import Report, among
 
-__all__ = ["SOURCES", "made", "markets"]
+__all__ = ["SOURCES", "made", "markets", "written"]
 
 SOURCES = SHIPPED / "sources"
 """What is added to the library and corrected in it, a file for each market."""
@@ -60,6 +62,41 @@ def made(name: str, last_year: int | None = None) -> str:
     return "\n".join(_lines(name, source, first, last, lists, early)) + "\n"
 
 
+def written(name: str, file: Path, last_year: int | None = None) -> dict[str, Any]:
+    """Writes the table, once it has proved readable, and tells what differs from the shipped one. Raises Failure."""
+    if name not in markets():
+        raise Failure(
+            f"there is no source for {name!r}; {among(name, markets(), 'calendars')}: any other market is a calendar"
+            " of its own, in [calendars.NAME]",
+            Exit.USAGE,
+        )
+    text = made(name, last_year)
+    fresh = file.with_name(file.name + ".new")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        fresh.write_text(text, encoding="utf-8")
+        report = Report()
+        new = Calendars({name: {"file": fresh.name}}, Converter(report, fresh.parent)).read([])
+        old = Calendars({}, Converter(report, fresh.parent)).read([(name, ())])
+        if report.found:
+            raise Failure("; ".join(str(error) for _, error in report.found), Exit.USAGE)
+        fresh.replace(file)
+    except OSError as error:
+        raise Failure(f"cannot write {file}: {error.strerror}", Exit.USAGE) from None
+    finally:
+        fresh.unlink(missing_ok=True)
+    made_of, before = new[name].schedule, old[name].schedule
+    first, last = max(made_of.known_from, before.known_from), min(made_of.known_until, before.known_until)
+    now_open = set(new[name].sessions(first, last)) if first <= last else set()
+    was_open = set(old[name].sessions(first, last)) if first <= last else set()
+    return {
+        "known_from": made_of.known_from.isoformat(),
+        "known_until": made_of.known_until.isoformat(),
+        "closes": [day.isoformat() for day in sorted(was_open - now_open)],
+        "opens": [day.isoformat() for day in sorted(now_open - was_open)],
+    }
+
+
 def _corrections(source: dict[str, Any], key: str) -> Named:
     return {one["day"]: one["why"] for one in source.get(key, [])}
 
@@ -77,8 +114,8 @@ def _bank_holidays(years: Iterable[int]) -> Iterator[tuple[date, str]]:
 def _lines(
     name: str, source: dict[str, Any], first: int, last: int, lists: dict[str, Named], early: Named
 ) -> Iterator[str]:
-    yield f"# {name}, {source['title']}: made by `trader-monitor calendar update {name}` from holidays"
-    yield f"# {version('holidays')} and the corrections that come with the program. To change it, write [calendars.{name}]."
+    yield f"# {name}, {source['title']}: made by `trader-monitor calendar update {name}` from"
+    yield f"# holidays {version('holidays')} and the program's corrections. To change it, write [calendars.{name}]."
     yield ""
     for key in ("zone", "open", "close"):
         yield f'{key} = "{source[key]}"'
