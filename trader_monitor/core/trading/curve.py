@@ -76,6 +76,7 @@ class CurveKept(Struct):
     days: bytes = b""
     day_closes: bytes = b""
     open: float = 1.0
+    margin_use: float | None = None
 
 
 class Curve:
@@ -83,9 +84,10 @@ class Curve:
 
     A day without a report has none. `open` is the index before the first of them. The first report of an index is
     its starting balance and no close, so that an account that reports once a day has one return less than reports.
+    `margin_use` is the newest that was reported, `remembered` what others have computed from the curve.
     """
 
-    __slots__ = ("closes", "days", "equity", "grids", "open")
+    __slots__ = ("closes", "days", "equity", "grids", "margin_use", "open", "remembered")
 
     def __init__(self, equity: Equity | None = None) -> None:
         self.equity = Equity() if equity is None else equity
@@ -93,6 +95,8 @@ class Curve:
         self.days = array("i")
         self.closes = array("d")
         self.grids = _grids()
+        self.margin_use: float | None = None
+        self.remembered: object = None
         if self.equity.began is not None:
             self._sow()
 
@@ -181,6 +185,7 @@ class Curve:
             np.array(self.days, "<i4").tobytes(),
             np.array(self.closes, "<f8").tobytes(),
             self.open,
+            self.margin_use,
         )
 
     @classmethod
@@ -188,6 +193,7 @@ class Curve:
         """Raises SnapshotError where the numbers do not fit together."""
         curve = cls(kept.equity)
         curve.open = kept.open
+        curve.margin_use = kept.margin_use
         try:
             curve.days.extend(np.frombuffer(kept.days, "<i4").tolist())
             curve.closes.extend(np.frombuffer(kept.day_closes, "<f8").tolist())

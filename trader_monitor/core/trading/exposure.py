@@ -1,0 +1,246 @@
+"""Exposure: what the open positions are worth, by account, symbol, sector and exchange, each currency by itself.
+
+A bot's own position reports count; an account that has never reported one is taken from its fills. What is flat says
+0 and not nothing, because an alert about it ends only where its condition is known to be false; its series end
+when a month has passed (`tally`).
+
+Memory: some 700 bytes per position, for no more positions than there may be series.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import astuple
+
+from trader_monitor.core.facts import Position
+from trader_monitor.core.tally import Family, Key, Tally
+from trader_monitor.core.trading.sums import SCALE, AccountSum, Exposure, HoldingKey, Sum
+
+__all__ = ["Exposure", "Exposures", "HeldKept", "HoldingKey"]
+
+EquityOf: TypeAlias = Callable[[str, str | None, str | None], float | None]
+"""The equity of an account (source, account) in a currency, or None."""
+
+_MOST = 1e30
+"""A value beyond it is no price's doing; the position counts as not priced."""
+
+
+class HeldKept(Struct, array_like=True):
+    """One position as a snapshot keeps it; `at` is None for one from fills."""
+
+    key: HoldingKey
+    at: float | None
+    quantity: float
+    value: float | None
+    currency: str | None
+    sector: str | None
+
+
+class _Held:
+    """One position; `amount` is its value in units of 2^-60, 0 where it has no price or is flat."""
+
+    __slots__ = ("amount", "at", "currency", "key", "quantity", "sector", "sums", "value")
+
+    def __init__(self, key: HoldingKey) -> None:
+        self.key = key
+        self.at: float | None = None
+        self.quantity = 0.0
+        self.value: float | None = None
+        self.amount = 0
+        self.currency: str | None = None
+        self.sector: str | None = None
+        self.sums: tuple[()] | tuple[AccountSum, *tuple[Sum, ...]] = ()
+        """Where it is counted, its account first; none where it is flat."""
+
+
+class Exposures:
+    """All positions and their sums."""
+
+    def __init__(self, tally: Tally, equity_of: EquityOf) -> None:
+        self.tally = tally
+        self._equity_of = equity_of
+        self._held: dict[HoldingKey, _Held] = {}
+        self._reporting: set[tuple[str, str | None]] = set()
+        """Accounts (source, account) that have reported a position."""
+        self._from_fills: dict[tuple[str, str | None], set[HoldingKey]] = {}
+        """The positions of the others."""
+        self._open = 0
+        self._accounts: dict[Key, AccountSum] = {}
+        self._groups: dict[tuple[str, Key], Sum] = {}
+        money = ("source", "account", "currency")
+        state = tally.state
+        self._gross = state("exposure_gross", "Positions at their marks, longs and shorts added up.", *money)
+        self._net = state("exposure_net", "Positions at their marks, longs less shorts.", *money)
+        self._long = state("exposure_long", "Long positions at their marks.", *money)
+        self._short = state("exposure_short", "Short positions at their marks, positive.", *money)
+        self._positions = state("exposure_positions", "Open positions.", *money)
+        self._unpriced = state("exposure_unpriced_positions", "Open positions without a known price.", *money)
+        self._largest = state("exposure_largest_ratio", "The largest position in gross exposure.", *money)
+        self._herfindahl = state("exposure_herfindahl_ratio", "Sum of squared shares in gross exposure.", *money)
+        self._leverage = state("exposure_leverage_ratio", "Gross exposure by equity.", *money)
+        self.of_group: dict[str, tuple[Family, Family]] = {
+            name: (
+                state(f"exposure_gross_{name}", f"Gross exposure by {name}.", *names),
+                state(f"exposure_net_{name}", f"Net exposure by {name}, longs less shorts.", *names),
+            )
+            for name, names in (
+                ("symbol", ("symbol", "currency")),
+                ("sector", ("source", "account", "sector", "currency")),
+                ("exchange", ("source", "account", "exchange", "currency")),
+            )
+        }
+
+    def report(self, position: Position, price: float | None, t_ms: int) -> None:
+        """A bot's own report, valued at `price`, its mark or the market's. One older than the newest changes nothing.
+
+        With its first report an account's positions from fills no longer count.
+        """
+        key = (position.source, position.account, position.exchange, position.symbol)
+        owner = (position.source, position.account)
+        if owner not in self._reporting:
+            if len(self._reporting) >= self.tally.series.max_series:
+                return
+            self._reporting.add(owner)
+            for other in self._from_fills.pop(owner, ()):
+                self._place(self._held.pop(other), 0.0, None, None, None, t_ms)
+        found = self._find(key)
+        if found is None or (found.at is not None and position.at < found.at):
+            return
+        found.at = position.at
+        value = None
+        if price is not None:
+            value = position.quantity * price * (1.0 if position.multiplier is None else position.multiplier)
+        self._place(found, position.quantity, value, position.currency, position.sector, t_ms)
+
+    def hold(self, key: HoldingKey, quantity: float, value: float | None, currency: str | None, t_ms: int) -> None:
+        """A position from fills: signed quantity, signed value at the mark or None; unless the bot reports its own."""
+        owner = (key[0], key[1])
+        if owner not in self._reporting and (held := self._find(key)) is not None:
+            self._from_fills.setdefault(owner, set()).add(key)
+            self._place(held, quantity, value, currency, None, t_ms)
+
+    def touch(self, source: str, account: str | None, currency: str | None, t_ms: int) -> None:
+        """The account's equity changed."""
+        for key in {(source, account, currency), (source, account, None)}:
+            if (found := self._accounts.get(key)) is not None:
+                found.touch(t_ms)
+
+    def of(self, source: str, account: str | None, currency: str | None) -> Exposure | None:
+        """The account's exposure in the currency; None where it has no open position in it."""
+        found = self._accounts.get((source, account, currency))
+        return None if found is None else found.exposure()
+
+    def keys(self) -> Iterator[tuple[str, str | None, str | None]]:
+        """Source, account and currency of all that is open."""
+        for source, account, currency in self._accounts:
+            yield str(source), account, currency
+
+    def _find(self, key: HoldingKey) -> _Held | None:
+        """The position, new if need be; None where there is no room for one more."""
+        held = self._held.get(key)
+        if held is None:
+            most = self.tally.series.max_series
+            if len(self._held) >= most:
+                if self._open > most - max(1, most // 10):
+                    return None
+                for flat in [key for key, held in self._held.items() if not held.sums]:
+                    del self._held[flat]
+                    self._from_fills.get(flat[:2], set()).discard(flat)
+            held = self._held[key] = _Held(key)
+        return held
+
+    def _place(
+        self,
+        held: _Held,
+        quantity: float,
+        value: float | None,
+        currency: str | None,
+        sector: str | None,
+        t_ms: int | None,
+    ) -> None:
+        """Counts the position where it belongs, and no longer where it was; without a time nothing is written."""
+        before, key, had = held.sums, held.key, held.amount
+        if value is not None and not abs(value) <= _MOST:
+            value = None
+        size = None if value is None or not quantity else int(abs(value) * SCALE)
+        amount = held.amount = 0 if size is None else size if value is not None and value > 0 else -size
+        if not quantity:
+            held.sums = ()
+        elif not before or (currency, sector) != (held.currency, held.sector):
+            held.sums = self._sums_of(key, currency, sector)
+        held.quantity, held.value, held.currency, held.sector = quantity, value, currency, sector
+        if held.sums is before:
+            for total in before:
+                total.add(amount - had, abs(amount) - abs(had), 0, t_ms)
+        else:
+            self._open += bool(held.sums) - bool(before)
+            for total in before:
+                total.add(-had, -abs(had), -1, t_ms)
+            for total in held.sums:
+                total.add(amount, abs(amount), 1, t_ms)
+            if before:
+                before[0].resize(key, None)
+        if held.sums:
+            held.sums[0].resize(key, size)
+
+    def _sums_of(
+        self, key: HoldingKey, currency: str | None, sector: str | None
+    ) -> tuple[AccountSum, *tuple[Sum, ...]]:
+        source, account, exchange, symbol = key
+        own: Key = (source, account, currency)
+        whole = self._accounts.get(own)
+        if whole is None:
+            whole = self._accounts[own] = AccountSum(self, "account", own)
+        wanted: list[tuple[str, Key]] = [("symbol", (symbol, currency))]
+        if sector:
+            wanted.append(("sector", (source, account, sector, currency)))
+        if exchange:
+            wanted.append(("exchange", (source, account, exchange, currency)))
+        groups = []
+        for name in wanted:
+            group = self._groups.get(name)
+            if group is None:
+                group = self._groups[name] = Sum(self, *name)
+            groups.append(group)
+        return (whole, *groups)
+
+    def show(self, account: AccountSum) -> None:
+        """Writes an account's series."""
+        key, t_ms, exposure = account.key, account.meant, account.exposure()
+        self._gross.write(key, t_ms, exposure.gross)
+        self._net.write(key, t_ms, exposure.net)
+        self._long.write(key, t_ms, exposure.long)
+        self._short.write(key, t_ms, exposure.short)
+        self._positions.write(key, t_ms, float(exposure.positions))
+        self._unpriced.write(key, t_ms, float(exposure.unpriced))
+        self._largest.write(key, t_ms, exposure.largest)
+        self._herfindahl.write(key, t_ms, exposure.herfindahl)
+        equity = self._equity_of(str(key[0]), key[1], key[2])
+        if equity is not None and equity > 0:
+            self._leverage.write(key, t_ms, exposure.gross / equity)
+        else:
+            self._leverage.end(key, t_ms)
+        if not exposure.positions:
+            del self._accounts[key]
+
+    def forget(self, total: Sum) -> None:
+        """Nothing is open there any more."""
+        del self._groups[total.family, total.key]
+
+    def kept(self) -> tuple[list[tuple[str, str | None]], list[HeldKept]]:
+        """The accounts that report positions, and the positions."""
+        held = [HeldKept(h.key, h.at, h.quantity, h.value, h.currency, h.sector) for h in self._held.values()]
+        return list(self._reporting), held
+
+    def restore(self, reporting: list[tuple[str, str | None]], kept: list[HeldKept]) -> None:
+        """Takes what was kept; nothing is written, as the series go on from where they were."""
+        self._reporting.update(reporting)
+        for key, at, quantity, value, currency, sector in map(astuple, kept):
+            held = self._held[key] = _Held(key)
+            held.at = at
+            if at is None:
+                self._from_fills.setdefault(key[:2], set()).add(key)
+            self._place(held, quantity, value, currency, sector, None)
