@@ -1,49 +1,38 @@
-"""Exchanges: orders, API calls, rate limits, connections and the three ages of every market-data stream."""
+"""Exchanges: orders, API calls, rate limits, connections and market-data streams, as series and as figures."""
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from msgspec import Struct
 
-from trader_monitor.core.facts import Connection, MarketData, Order, RateLimit, Request
+from trader_monitor.core.facts import Connection, MarketData, Order, RateLimit, Request, Trade
+from trader_monitor.core.figure import Figure
 from trader_monitor.core.snapshot import pack, unpack
 from trader_monitor.core.tally import Tally
+from trader_monitor.core.trading.costs import execution_figures
+from trader_monitor.core.trading.execution import Execution, ExecutionKept
+from trader_monitor.core.trading.headroom import Allowance, ScopeKey, headroom_figures
+from trader_monitor.core.trading.requests import EndpointKey, Requests
+from trader_monitor.core.trading.rolling import RollingKept
+from trader_monitor.core.trading.streams import (
+    Instrument,
+    InstrumentKey,
+    SecondsOpen,
+    Stream,
+    StreamKey,
+    stream_figures,
+)
+from trader_monitor.core.trading.uptime import STATES, ConnectionKey, Link, LinkKept, uptime_figures
 
 __all__ = ["ConnectionKey", "Exchanges", "Stream", "StreamKey"]
 
-ConnectionKey: TypeAlias = tuple[str, str | None, str | None]
-"""Exchange, channel, source."""
-
-StreamKey: TypeAlias = tuple[str, str, str | None]
-"""Exchange, symbol, channel."""
+MOST_LINKS = 1_024
+MOST_ALLOWANCES = 1_024
 
 _CONNECTED = {"connected": 1.0, "degraded": 0.5, "disconnected": 0.0}
-
-
-class Stream(Struct, array_like=True):
-    """A market-data stream: when its last frame came, the venue's time of it, and when a value last changed."""
-
-    frame_at: float = 0.0
-    exchange_at: float | None = None
-    changed_at: float = 0.0
-    price: float | None = None
-    bid: float | None = None
-    ask: float | None = None
-
-    def take(self, frame: MarketData) -> None:
-        """A frame older than the newest changes nothing. A price that is left out has not changed."""
-        if frame.at < self.frame_at:
-            return
-        price = self.price if frame.price is None else frame.price
-        bid = self.bid if frame.bid is None else frame.bid
-        ask = self.ask if frame.ask is None else frame.ask
-        if not self.frame_at or (price, bid, ask) != (self.price, self.bid, self.ask):
-            self.changed_at = frame.at
-        self.frame_at = frame.at
-        self.price, self.bid, self.ask = price, bid, ask
-        if frame.exchange_at is not None and frame.exchange_at >= (self.exchange_at or 0.0):
-            self.exchange_at = frame.exchange_at
+_ALWAYS: Mapping[str, SecondsOpen] = MappingProxyType({})
 
 
 class ExchangesKept(Struct):
@@ -51,15 +40,53 @@ class ExchangesKept(Struct):
 
     connections: list[tuple[ConnectionKey, Connection]] = []
     streams: list[tuple[StreamKey, Stream]] = []
+    instruments: list[tuple[InstrumentKey, Instrument]] = []
+    links: list[tuple[ConnectionKey, LinkKept]] = []
+    allowances: list[tuple[ScopeKey, Allowance]] = []
+    endpoints: list[tuple[EndpointKey, RollingKept]] = []
+    execution: ExecutionKept | None = None
+
+
+class _Line:
+    """A stream and where its ages are written, once per step."""
+
+    __slots__ = ("dirty", "exchanges", "instrument", "key", "meant", "stream", "tick")
+
+    def __init__(self, exchanges: Exchanges, key: StreamKey, stream: Stream, instrument: Instrument) -> None:
+        self.exchanges = exchanges
+        self.key = key
+        self.tick = key[:2]
+        self.stream = stream
+        self.instrument = instrument
+        self.meant = 0
+        self.dirty = False
+
+    def settle(self) -> None:
+        self.dirty = False
+        exchanges, key, stream, t_ms = self.exchanges, self.key, self.stream, self.meant
+        exchanges.frame.write(key, t_ms, stream.frame_at)
+        exchanges.venue.write(key, t_ms, stream.exchange_at)
+        exchanges.change.write(key, t_ms, stream.changed_at)
 
 
 class Exchanges:
-    """What is known of each exchange; connections and streams by what names them."""
+    """What is known of each exchange; connections and streams by what names them.
+
+    Memory: streams and connections up to `max_series` of the store, 2 KB each; the uptimes of 1,024 connections and
+    the allowances of as many limits; what calls and orders take is said where they are kept.
+    """
 
     def __init__(self, tally: Tally) -> None:
+        self._tally = tally
         self._max = tally.series.max_series
         self.connections: dict[ConnectionKey, Connection] = {}
         self.streams: dict[StreamKey, Stream] = {}
+        self.links: dict[ConnectionKey, Link] = {}
+        self.allowances: dict[ScopeKey, Allowance] = {}
+        self.requests = Requests()
+        self._instruments: dict[InstrumentKey, Instrument] = {}
+        self._lines: dict[StreamKey, _Line] = {}
+        self.execution = Execution(self._instruments)
         state, report, counter = tally.state, tally.report, tally.counter
         self._orders = counter("orders_total", "Changes of orders by status.", "source", "symbol", "status")
         self._order_latency = tally.histogram("order_latency_seconds", "Latency of orders.", "source", "exchange")
@@ -78,24 +105,37 @@ class Exchanges:
         self._bid = report("market_data_bid", "Best bid.", *tick)
         self._ask = report("market_data_ask", "Best ask.", *tick)
         stream = (*tick, "channel")
-        self._frame = state("market_data_frame_timestamp_seconds", "When the last frame came.", *stream)
-        self._venue = state("market_data_exchange_timestamp_seconds", "The venue's time of the last frame.", *stream)
-        self._change = state("market_data_change_timestamp_seconds", "When a value last changed.", *stream)
+        self.frame = state("market_data_frame_timestamp_seconds", "When the last frame came.", *stream)
+        self.venue = state("market_data_exchange_timestamp_seconds", "The venue's time of the last frame.", *stream)
+        self.change = state("market_data_change_timestamp_seconds", "When a value last changed.", *stream)
 
     def fold_order(self, order: Order, t_ms: int) -> None:
         self._orders.add((order.source, order.symbol, order.status), t_ms)
         self._order_latency.observe((order.source, order.exchange), t_ms, order.latency_seconds)
+        self.execution.fold_order(order, t_ms)
+
+    def fold_trade(self, trade: Trade, t_ms: int) -> None:
+        """What a fill says of execution; positions and P&L are not kept here."""
+        self.execution.fold_trade(trade, t_ms)
 
     def fold_request(self, request: Request, t_ms: int) -> None:
         outcome = "ok" if request.ok else "error"
         self._requests.add((request.exchange, request.endpoint, outcome), t_ms)
         self._latency.observe((request.exchange, request.endpoint), t_ms, request.latency_seconds)
+        self.requests.fold(request, t_ms)
 
     def fold_rate_limit(self, rate_limit: RateLimit, t_ms: int) -> None:
         key = (rate_limit.exchange, rate_limit.scope)
         self._remaining.place(key, t_ms, rate_limit.remaining)
         self._limit.place(key, t_ms, rate_limit.limit)
         self._resets.place(key, t_ms, rate_limit.resets_at)
+        whose = (*key, rate_limit.source)
+        allowance = self.allowances.get(whose)
+        if allowance is None:
+            if len(self.allowances) >= MOST_ALLOWANCES:
+                return
+            allowance = self.allowances[whose] = Allowance()
+        allowance.take(rate_limit, t_ms / 1000.0)
 
     def fold_connection(self, connection: Connection, t_ms: int) -> None:
         """A report older than the newest is counted as nothing: the state is known better already."""
@@ -110,27 +150,79 @@ class Exchanges:
             self._changes.add(key, t_ms)
         elif before is None:
             self._changes.add(key, t_ms, 0.0)
+        link = self.links.get(key)
+        if link is not None:
+            link.report(t_ms, STATES[connection.state])
+        elif len(self.links) < MOST_LINKS:
+            self.links[key] = Link(t_ms, STATES[connection.state])
 
     def fold_market_data(self, frame: MarketData, t_ms: int) -> None:
-        tick = (frame.exchange, frame.symbol)
+        if t_ms >= self.execution.orders.due_ms:
+            self.execution.settle(t_ms)
+        line = self._lines.get((frame.exchange, frame.symbol, frame.channel))
+        if line is None:
+            line = self._open((frame.exchange, frame.symbol, frame.channel))
+        tick = line.tick
         self._price.place(tick, t_ms, frame.price)
         self._bid.place(tick, t_ms, frame.bid)
         self._ask.place(tick, t_ms, frame.ask)
-        key = (frame.exchange, frame.symbol, frame.channel)
-        stream = self.streams.get(key)
-        if stream is None:
-            stream = Stream()
-            if len(self.streams) < self._max:
-                self.streams[key] = stream
-        stream.take(frame)
-        self._frame.write(key, t_ms, stream.frame_at)
-        self._venue.write(key, t_ms, stream.exchange_at)
-        self._change.write(key, t_ms, stream.changed_at)
+        stream, instrument = line.stream, line.instrument
+        if stream.take(frame) and t_ms >= instrument.at_ms:
+            price = stream.mid
+            if price is not None:
+                instrument.at_ms = t_ms
+                instrument.price = price
+        if t_ms > line.meant:
+            line.meant = t_ms
+        if not line.dirty:
+            line.dirty = True
+            self._tally.pending.append(line)
+
+    def _open(self, key: StreamKey) -> _Line:
+        stream = self.streams.get(key) or Stream()
+        instrument = self._instruments.get(key[:2]) or Instrument()
+        line = _Line(self, key, stream, instrument)
+        if key in self.streams or len(self.streams) < self._max:
+            self.streams[key] = stream
+            self._instruments[key[:2]] = instrument
+            self._lines[key] = line
+        return line
+
+    def figures(self, now: float, market_time: Mapping[str, SecondsOpen] = _ALWAYS) -> Iterator[Figure]:
+        """Every figure of execution and exchanges at `now` (Unix seconds).
+
+        `market_time` says by exchange how many seconds of a time its market was open: there ages count only those.
+        """
+        now_ms = int(now * 1000.0)
+        yield from execution_figures(self.execution, now_ms)
+        yield from self.requests.figures(now_ms)
+        yield from headroom_figures(self.allowances, now)
+        yield from uptime_figures(self.links, now_ms)
+        yield from stream_figures(self.streams, now, market_time)
 
     def dump(self) -> bytes:
-        return pack(ExchangesKept(list(self.connections.items()), list(self.streams.items())))
+        return pack(
+            ExchangesKept(
+                connections=list(self.connections.items()),
+                streams=list(self.streams.items()),
+                instruments=list(self._instruments.items()),
+                links=[(key, link.dump()) for key, link in self.links.items()],
+                allowances=list(self.allowances.items()),
+                endpoints=self.requests.dump(),
+                execution=self.execution.dump(),
+            )
+        )
 
     def load(self, raw: bytes) -> None:
+        """A snapshot without uptimes has the connections' states: known time begins with the last report."""
         kept: ExchangesKept = unpack(raw, ExchangesKept)
         self.connections.update(kept.connections)
         self.streams.update(kept.streams)
+        self._instruments.update(kept.instruments)
+        self.allowances.update(kept.allowances)
+        self.requests.load(kept.endpoints)
+        for key, connection in kept.connections[: MOST_LINKS if not kept.links else 0]:
+            self.links[key] = Link(int(connection.at * 1000.0 + 0.5), STATES[connection.state])
+        self.links.update((key, Link.load(link)) for key, link in kept.links)
+        if kept.execution is not None:
+            self.execution.load(kept.execution)
