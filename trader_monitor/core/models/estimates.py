@@ -29,11 +29,10 @@ _METHOD: Final = "delta method: the labels' chance and the recalibration's"
 
 
 class Estimate(NamedTuple):
-    """The interval is where the realised score of these rows lies in 95 % of cases, as long as the concept holds.
-    `interval` is None where nothing is uncertain by the reference's account, which no sample can promise."""
+    """The interval is where the realised score of these rows lies in 95 % of cases, as long as the concept holds."""
 
     value: float
-    interval: Interval | None
+    interval: Interval
 
 
 class Estimates(NamedTuple):
@@ -63,31 +62,31 @@ def estimate_figures(labels: Pairs, curve: Isotonic | None, scores: Floats, pred
         elif each is None:
             yield missing(series, of, n, words, "no positive is predicted or expected, or all scores are equal")
         else:
-            yield sampled(series, of, each.value, n, words, each.interval, open="nothing is uncertain by the baseline")
+            yield sampled(series, of, each.value, n, words, each.interval)
 
 
-_Made: TypeAlias = Callable[[float, Floats], Estimate]
+_Made: TypeAlias = Callable[[float, Floats, float], Estimate]
 
 
 def estimate(curve: Isotonic, scores: Floats, predicted: Bools) -> Estimates:
     """`scores` are the model's own, of rows without labels (at least one); `predicted` says which it called positive.
 
     The variance has two parts: that of labels that are drawn with these probabilities, and that of each block of the
-    recalibration, which is a share of the reference's rows.
+    recalibration, which is a share of the reference's rows. The area's has the recalibration's optimism besides.
     """
     n = len(scores)
     chance = curve.probabilities(scores)
     blocks = curve.blocks(scores)
+    rows = np.asarray(curve.rows, np.float64)
+    # A hit and a miss more: a block that was always right is no more certain than its few rows allow (Laplace).
+    level = (np.asarray(curve.level) * rows + 1.0) / (rows + 2.0)
 
-    def made(value: float, influence: Floats) -> Estimate:
+    def made(value: float, influence: Floats, bias: float = 0.0) -> Estimate:
         """`influence` is the derivative of the score by each row's probability."""
         drawn = float((chance * (1.0 - chance)) @ influence**2)
-        level = np.asarray(curve.level)
-        pooled = np.bincount(blocks, influence, minlength=len(level))
-        fitted = float((level * (1.0 - level) / np.asarray(curve.rows)) @ pooled**2)
-        if not drawn + fitted > 0.0:
-            return Estimate(value, None)
-        half = Z95 * math.sqrt(drawn + fitted)
+        pooled = np.bincount(blocks, influence, minlength=len(rows))
+        fitted = float((level * (1.0 - level) / rows) @ pooled**2)
+        half = Z95 * math.sqrt(drawn + fitted + bias * bias)
         return Estimate(value, Interval(max(0.0, value - half), min(1.0, value + half), _METHOD))
 
     positives, called = float(chance.sum()), int(np.count_nonzero(predicted))
@@ -99,10 +98,10 @@ def estimate(curve: Isotonic, scores: Floats, predicted: Bools) -> Estimates:
     f1 = made(2.0 * tp / size, (2.0 * is_called - 2.0 * tp / size) / size) if size > 0.0 else None
     precision = made(tp / called, is_called / called) if called else None
     recall = made(tp / positives, (is_called - tp / positives) / positives) if positives > 0.0 else None
-    return Estimates(f1, precision, recall, accuracy, _auc(scores, chance, made))
+    return Estimates(f1, precision, recall, accuracy, _auc(scores, chance, made, curve.optimism))
 
 
-def _auc(scores: Floats, chance: Floats, made: _Made) -> Estimate | None:
+def _auc(scores: Floats, chance: Floats, made: _Made, optimism: float) -> Estimate | None:
     positives = float(chance.sum())
     negatives = len(scores) - positives
     values, which, sizes = np.unique(scores, return_inverse=True, return_counts=True)
@@ -114,4 +113,4 @@ def _auc(scores: Floats, chance: Floats, made: _Made) -> Estimate | None:
     p_above = positives - np.cumsum(p_here) + p_here / 2.0
     value = float(p_here @ q_below) / (positives * negatives)
     influence: Floats = (q_below - p_above - value * (negatives - positives)) / (positives * negatives)
-    return made(min(1.0, value), influence[which])
+    return made(min(1.0, value), influence[which], optimism)

@@ -7,10 +7,11 @@ from typing import Final, NamedTuple
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from trader_monitor.core.figure import Z95, Interval, wilson
-from trader_monitor.core.models.ranks import Bools
+from trader_monitor.core.models.ranks import Bools, area
 from trader_monitor.core.samples import Floats
 
 __all__ = ["BINS", "Bin", "Isotonic", "Reliability", "brier", "reliability"]
@@ -85,6 +86,9 @@ class Isotonic(Struct, frozen=True):
     high: tuple[float, ...]
     level: tuple[float, ...]
     rows: tuple[int, ...]
+    optimism: float = 0.0
+    """By how much the area under the ROC curve of these levels is larger than that of the scores they were fitted to:
+    pooling leaves out the errors in order that a next sample will have again."""
 
     @classmethod
     def of(cls, scores: Floats, positive: Bools) -> Isotonic:
@@ -100,12 +104,16 @@ class Isotonic(Struct, frozen=True):
                 first, _, more, rows = blocks.pop()
                 hit, size = hit + more, size + rows
             blocks.append((first, place, hit, size))
-        return cls(
+        curve = cls(
             tuple(float(values[first]) for first, _, _, _ in blocks),
             tuple(float(values[last]) for _, last, _, _ in blocks),
             tuple(hit / size for _, _, hit, size in blocks),
             tuple(size for _, _, _, size in blocks),
         )
+        given, pooled = area(positive, scores), area(positive, np.asarray(curve.level)[curve.blocks(scores)])
+        if given is None or pooled is None:
+            return curve
+        return replace(curve, optimism=pooled.value - given.value)
 
     def probabilities(self, scores: Floats) -> Floats:
         """As long as `scores`, within 0..1."""
