@@ -51,7 +51,7 @@ def test_the_variance_of_an_average_is_that_of_the_delta_method(cells: list[int]
         variance = gradient @ (np.diag(shares) - np.outer(shares, shares)) @ gradient / n
         assert found.value == pytest.approx(score(shares, average), abs=1e-12)
         assert found.interval is not None
-        if 0.0 < found.interval.low:
+        if found.interval.low > 0.0:
             half = found.value - found.interval.low
             assert half == pytest.approx(1.959963984540054 * np.sqrt(variance), rel=1e-4)
 

@@ -1,0 +1,101 @@
+"""Evidence at any time: it is seldom wrong however long one looks, and finds what is there."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from trader_monitor.core.models.evidence import ErrorEvidence, allowed_rate, highest_rate
+
+
+@pytest.mark.parametrize(
+    ("errors", "n", "beta"), [(0, 50, 0.01), (10, 100, 0.01), (99, 100, 0.05), (1, 3, 0.2), (2000, 10_000, 0.001)]
+)
+def test_the_upper_limit_of_a_rate_is_clopper_and_pearsons(errors: int, n: int, beta: float) -> None:
+    assert highest_rate(errors, n, beta) == pytest.approx(stats.beta.ppf(1 - beta, errors + 1, n - errors), abs=1e-9)
+
+
+def test_a_baseline_that_was_always_wrong_allows_everything() -> None:
+    assert highest_rate(7, 7, 0.01) == 1.0
+    assert (allowed_rate(1.0), allowed_rate(0.0)) == (1.0 - 1e-6, 1e-6)
+    evidence = ErrorEvidence.against(7, 7).after(np.ones(1000, bool))
+    assert not evidence.drifted
+
+
+@pytest.mark.parametrize("allowed", [0.02, 0.2, 0.5])
+def test_under_the_null_hypothesis_it_ever_crosses_in_at_most_alpha_of_all_lives(allowed: float) -> None:
+    """Optional stopping at its worst: one looks after every outcome, and stops at the first crossing."""
+    random = np.random.default_rng(1)
+    lives = 800
+    wolves = sum(ErrorEvidence(allowed, 20.0).after(random.random(2000) < allowed).drifted for _ in range(lives))
+    # The threshold is 1 / 0.05; the binomial's 99.9 % quantile of 40 wolves in 800 lives is 60.
+    assert wolves <= stats.binom.ppf(0.999, lives, 0.05)
+
+
+def test_a_baseline_that_is_itself_a_sample_keeps_the_promise_too() -> None:
+    random = np.random.default_rng(2)
+    lives, wolves = 400, 0
+    for _ in range(lives):
+        errors = int((random.random(200) < 0.3).sum())
+        wolves += ErrorEvidence.against(errors, 200).after(random.random(1000) < 0.3).drifted
+    assert wolves <= stats.binom.ppf(0.999, lives, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("rate", "quiet", "within", "least"), [(0.4, 0, 300, 0.9), (0.4, 2000, 600, 0.9), (0.3, 500, 3000, 0.6)]
+)
+def test_a_rate_of_errors_that_grew_is_found(rate: float, quiet: int, within: int, least: float) -> None:
+    """The baseline erred in 20 % of 500 rows; the concept drifts after `quiet` outcomes."""
+    random = np.random.default_rng(3)
+    found = 0
+    for _ in range(60):
+        evidence = ErrorEvidence.against(100, 500).after(random.random(quiet) < 0.2)
+        found += evidence.after(random.random(within) < rate).drifted
+    assert found / 60 >= least
+
+
+@given(st.lists(st.booleans(), max_size=60), st.integers(1, 59))
+def test_one_by_one_in_batches_and_after_a_restart_it_comes_to_the_same(wrong: list[bool], cut: int) -> None:
+    start = ErrorEvidence(0.2, 3.0)
+    errors = np.array(wrong, bool)
+    whole = start.after(errors)
+    batches = start.after(errors[:cut])
+    batches = msgspec.msgpack.decode(msgspec.msgpack.encode(batches), type=ErrorEvidence).after(errors[cut:])
+    single = start
+    for each in wrong:
+        single = single.after(np.array([each]))
+    for other in (batches, single):
+        assert (other.seen, other.errors, other.crossed) == (whole.seen, whole.errors, whole.crossed)
+        assert other.evidence == pytest.approx(whole.evidence, rel=1e-9)
+        assert other.highest == pytest.approx(whole.highest, rel=1e-9, abs=1e-12)
+    assert whole.evidence == pytest.approx(by_definition(errors, 0.2), rel=1e-9)
+
+
+def by_definition(wrong: np.ndarray, allowed: float) -> float:
+    """The mixture over odds and over the outcome that a bet begins at, term by term."""
+    n, total = len(wrong), 101 / (len(wrong) + 101)
+    for times in (1.25, 1.5, 2.0, 3.0, 5.0):
+        odds = times * allowed / (1 - allowed)
+        rate = odds / (1 + odds)
+        ratios = [rate / allowed if each else (1 - rate) / (1 - allowed) for each in wrong]
+        total += sum(101 / ((k + 100) * (k + 101)) * math.prod(ratios[k - 1 :]) for k in range(1, n + 1)) / 5
+    return total
+
+
+def test_what_was_proven_stays_proven_and_says_when() -> None:
+    evidence = ErrorEvidence(0.1, 20.0).after(np.ones(10, bool))
+    assert evidence.crossed is not None
+    calm = evidence.after(np.zeros(500, bool))
+    assert (calm.crossed, calm.highest) == (evidence.crossed, evidence.highest)
+    assert calm.drifted
+    assert calm.evidence < 20.0
+
+
+def test_the_e_value_stays_a_number_however_much_there_is() -> None:
+    assert math.isfinite(ErrorEvidence(0.01, 20.0).after(np.ones(5000, bool)).evidence)
