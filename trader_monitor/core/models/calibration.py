@@ -12,7 +12,7 @@ widened by that factor. The paths come from a seeded generator: the same baselin
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from msgspec import Struct, structs
@@ -50,6 +50,10 @@ LEAST_ROWS = 100
 LEAST_EFFECTIVE = 30.0
 """A baseline of fewer rows, or worth fewer independent rows, carries no evidence."""
 
+FEWEST_BLOCKS, MOST_BLOCKS = 8, 320
+SURPRISING = 3.0
+"""Standard errors by which blocks must stray further before quantiles are widened."""
+
 _PATH = 1 << 20
 _LONGEST = 1 << 21
 _PAIRS = 4096
@@ -74,15 +78,16 @@ class PValues(Struct, frozen=True):
 class Calibration(Struct, frozen=True, kw_only=True):
     """Quantiles at `LEVELS` (float32, one row per length of `LENGTHS`) of quiet windows' statistics.
 
-    `either` holds quantiles of the smaller of the two p-values. `widening` is by what factor contiguous blocks of the
-    baseline stray further than the simulation says (1: they do not); it is part of the quantiles.
+    `either` holds quantiles of the smaller of the two p-values. `widening` is by what factors (Kolmogorov-Smirnov,
+    stability index) contiguous blocks of the baseline stray further than the simulation says (1: they do not); they
+    are part of the quantiles.
     """
 
     dependence: Dependence
     ks: bytes
     psi: bytes
     either: bytes
-    widening: float = 1.0
+    widening: tuple[float, float] = (1.0, 1.0)
 
     def critical(self, rows: int, level: float = 0.05) -> tuple[float, float]:
         """What share `level` of quiet windows of `rows` rows exceed: Kolmogorov-Smirnov statistic, stability index."""
@@ -116,9 +121,8 @@ def calibrate(values: Ordered) -> Calibration | Refusal:
         return Refusal(reason="dependent", effective=dependence.effective)
     borders = borders_of(ordered)
     shares = np.diff(np.searchsorted(ordered, borders, side="right") / n, prepend=0.0, append=1.0)
-    made = _simulated(dependence, shares, n)
-    widening = _widening(made, values, borders, n)
-    return structs.replace(made[0], widening=widening, **_widened(made[0], widening))
+    made, quiet = _simulated(dependence, shares, n)
+    return _widened(made, *_widening(quiet, np.searchsorted(borders, values, side="left")))
 
 
 def borders_of(ordered: Ordered) -> Ordered:
@@ -147,35 +151,42 @@ def evidence(baseline: Floats, window: Floats, rows: int) -> tuple[Floats, Float
     return ks, psi
 
 
-def _simulated(dependence: Dependence, shares: Floats, n: int) -> tuple[Calibration, Floats, Floats]:
-    """The calibration, and mean and deviation of the statistic at each of `LENGTHS`."""
+class _Quiet(NamedTuple):
+    """Mean and deviation of both statistics of the simulated windows of one length."""
+
+    rows: int
+    mean: tuple[float, float]
+    deviation: tuple[float, float]
+
+
+def _simulated(dependence: Dependence, shares: Floats, n: int) -> tuple[Calibration, list[_Quiet]]:
     tau = dependence.tau
     length = int(max(512, 50 * tau))
     total = min(max(_PATH, 1 << (400 * length - 1).bit_length()), _LONGEST)
     cells = _path(dependence, shares, total)
     expected = np.cumsum(shares)
     tables: list[list[Floats]] = [[], [], []]
-    centre, spread = [], []
+    quiet = []
+    # An autoregression fitted to few rows is too short of memory, by some 3 tau / n of its time (Kendall 1954).
+    short = math.sqrt(1.0 + 3.0 * tau / n)
     longest = min(length, n)
-    ours = _errors(cells, longest, expected) * math.sqrt(longest / n)
-    errors = np.empty(0)
+    ours = _errors(cells, longest, expected) * (short * math.sqrt(longest / n))
+    pairs = np.arange(_PAIRS)
+    held, errors = 0, ours
     for rows in LENGTHS:
-        if rows <= length:
-            errors = _errors(cells, rows, expected)
-        elif len(errors) and rows > length:
-            errors = _errors(cells, length, expected) * math.sqrt(length / rows)
-        pairs = max(_PAIRS, len(errors)) if len(errors) < _PAIRS else _PAIRS
-        i = np.arange(pairs)
-        window = errors[i * len(errors) // pairs] - ours[(i * 7919 + len(ours) // 2) % len(ours)] + expected
+        if held < length:
+            held = min(rows, length)
+            errors = _errors(cells, held, expected)
+        # Each window meets baselines from all over the path, hardly ever one that it is a part of.
+        window = expected + errors[pairs * len(errors) // _PAIRS] * (short * math.sqrt(held / rows))
+        window -= ours[(pairs * 7919 + len(ours) // 2) % len(ours)]
         ks, psi = evidence(expected, window, rows)
-        centre.append(ks.mean())
-        spread.append(ks.std())
+        quiet.append(_Quiet(rows, (float(ks.mean()), float(psi.mean())), (float(ks.std()), float(psi.std()))))
         ranks = [1.0 - (np.argsort(np.argsort(each)) + 0.5) / _PAIRS for each in (ks, psi)]
         for table, each in zip(tables, (ks, psi, -np.minimum(*ranks)), strict=True):
             table.append(np.quantile(each, 1.0 - np.array(LEVELS)))
-    raw = [np.abs(np.array(table)).astype("<f4").tobytes() for table in tables]
-    made = Calibration(dependence=dependence, ks=raw[0], psi=raw[1], either=raw[2])
-    return made, np.array(centre), np.array(spread)
+    ks_raw, psi_raw, either = (np.abs(np.array(table)).astype("<f4").tobytes() for table in tables)
+    return Calibration(dependence=dependence, ks=ks_raw, psi=psi_raw, either=either), quiet
 
 
 def _path(dependence: Dependence, shares: Floats, total: int) -> NDArray[np.uint8]:
@@ -204,29 +215,29 @@ def _errors(cells: NDArray[np.uint8], rows: int, expected: Floats) -> Floats:
     return found
 
 
-def _widening(made: tuple[Calibration, Floats, Floats], values: Ordered, borders: Ordered, n: int) -> float:
-    """How much further contiguous blocks stray from the rest of the baseline than simulated windows do."""
-    _, centre, spread = made
-    cell = np.searchsorted(borders, values, side="left")
-    widening = 1.0
-    for rows, mean, deviation in zip(LENGTHS, centre, spread, strict=True):
+def _widening(quiet: list[_Quiet], cell: NDArray[np.int64]) -> tuple[float, float]:
+    """By what factors contiguous blocks stray further from the rest of the baseline than simulated windows do."""
+    n = len(cell)
+    whole = np.bincount(cell, minlength=CELLS)
+    widening = [1.0, 1.0]
+    for rows, means, deviations in quiet:
         blocks = n // rows
-        if not 8 <= blocks <= 320:
+        if not FEWEST_BLOCKS <= blocks <= MOST_BLOCKS:
             continue
         flat = cell[: blocks * rows] + np.repeat(np.arange(blocks) * CELLS, rows)
         counts = np.bincount(flat, minlength=blocks * CELLS).reshape(blocks, CELLS)
-        rest = np.bincount(cell, minlength=CELLS) - counts
-        away = np.abs(np.cumsum(counts, axis=1) / rows - np.cumsum(rest, axis=1) / (n - rows)).max(axis=1)
-        found = float(away.mean())
-        if found - mean > 3.0 * deviation / math.sqrt(blocks):
-            widening = max(widening, found / float(mean))
-    return widening
+        rest = np.cumsum(whole - counts, axis=1) / (n - rows)
+        for which, strayed in enumerate(evidence(rest, np.cumsum(counts, axis=1) / rows, rows)):
+            found, mean = float(strayed.mean()), means[which]
+            if found - mean > SURPRISING * deviations[which] / math.sqrt(blocks):
+                widening[which] = max(widening[which], found / mean)
+    return widening[0], widening[1]
 
 
-def _widened(made: Calibration, factor: float) -> dict[str, bytes]:
-    ks = np.minimum(np.frombuffer(made.ks, dtype="<f4") * factor, 1.0)
-    psi = np.frombuffer(made.psi, dtype="<f4") * factor**2
-    return {"ks": ks.astype("<f4").tobytes(), "psi": psi.astype("<f4").tobytes()}
+def _widened(made: Calibration, by_ks: float, by_psi: float) -> Calibration:
+    ks = np.minimum(np.frombuffer(made.ks, dtype="<f4") * by_ks, 1.0).astype("<f4")
+    psi = (np.frombuffer(made.psi, dtype="<f4") * by_psi).astype("<f4")
+    return structs.replace(made, ks=ks.tobytes(), psi=psi.tobytes(), widening=(by_ks, by_psi))
 
 
 def _at(table: Floats, rows: int, power: float) -> Floats:

@@ -2,7 +2,7 @@
 
 A feature is seen as a Gaussian autoregression that was put through its own distribution (autoregressive-to-anything,
 Cario and Nelson 1996): ranks become normal scores, ties are undone by the Hermite expansion of the steps that they
-make, the order is chosen by the Bayesian information criterion, the coefficients are Yule and Walker's. `tau`, the
+make, the order is chosen by Akaike's criterion, the coefficients are Yule and Walker's. `tau`, the
 integrated autocorrelation time, says how many rows weigh as much as one independent row.
 """
 
@@ -158,7 +158,7 @@ def _autoregression(correlation: Floats, n: int) -> Dependence:
         partial = float(np.clip(partial, -_STABLE, _STABLE))
         coefficients = np.append(coefficients - partial * coefficients[::-1], partial)
         variance *= 1.0 - partial * partial
-        criterion = n * math.log(variance) + order * math.log(n)
+        criterion = n * math.log(variance) + 2 * order
         if criterion < best:
             best = criterion
             # The spectral density at nought over the variance, which is 1; alternating rows are not overrated.
