@@ -170,6 +170,8 @@ class RuleSet:
             self._fail(name, "error", f"{type(error).__name__}: {error}", now)
             court.adopt({one: a for one, a in board.alerts.items() if a.rule == name and a.state != "resolved"})
             court.plan_deadline(now.mono)
+            if court.compiled.during is not None:  # the market closes once, and then says no more
+                court.deadline = min(court.deadline, now.mono + QUIET_TICK)
         self._note(at)
 
     def _note(self, at: int) -> None:
