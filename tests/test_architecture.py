@@ -32,7 +32,10 @@ BANNED_IN_CORE = {
     *("anyio", "asyncio", "sqlite3", "time", "random", "structlog", "aiohttp", "logging", "threading", "socket"),
     *("os", "io", "pathlib", "secrets", "subprocess", "tempfile", "shutil", "psutil", "websockets", "uuid"),
 }
-BANNED_EVERYWHERE = {"rich", "scipy", "pandas", "requests", "uvloop", "pydantic", "yaml"}
+STATISTICS = f"{PACKAGE}.runtime.statistics"
+"""The worker's own process; what it needs, the daemon would carry for nothing."""
+BANNED_BUT_THERE = {"scipy"}
+BANNED_EVERYWHERE = {"rich", "pandas", "requests", "uvloop", "pydantic", "yaml"}
 BANNED_IN_CLIENT = {"numpy", "anyio", "structlog", "psutil", "aiohttp", "promql_parser", "prometheus_client"}
 
 
@@ -116,6 +119,8 @@ def trespasses(module: str, imports: list[Import]) -> list[str]:
         top = each.module.split(".")[0]
         if top in BANNED_EVERYWHERE:
             found.append(f"{where} imports {each.module}, which nobody may")
+        if top in BANNED_BUT_THERE and not module.startswith(f"{STATISTICS}."):
+            found.append(f"{where} imports {each.module}: only the statistics worker may")
         if here == "core" and top in BANNED_IN_CORE:
             found.append(f"{where} imports {each.module}: core is pure")
         if here == "client" and top in BANNED_IN_CLIENT and not each.typing_only:
@@ -178,6 +183,8 @@ def test_every_module_says_what_it_is() -> None:
         ("client", "from trader_monitor.core.board import Board", "client may not see core"),
         ("client", "import numpy", "the client is tiny"),
         ("daemon", "import rich.console", "nobody may"),
+        ("core.models.drift", "from scipy import stats", "only the statistics worker may"),
+        ("runtime.predictions", "def f():\n    import scipy.stats", "only the statistics worker may"),
     ],
 )
 def test_a_trespass_is_seen(module: str, source: str, fault: str) -> None:
@@ -194,6 +201,7 @@ def test_a_trespass_is_seen(module: str, source: str, fault: str) -> None:
         ("runtime.log", "from trader_monitor.config.values import Secret"),
         ("loops.notify", "from trader_monitor.config.tables import ChannelTable"),
         ("client", "from trader_monitor.core.facts import Trade"),
+        ("runtime.statistics.drift", "from scipy import stats"),
         ("daemon", "from trader_monitor.loops import pulse"),
     ],
 )

@@ -46,6 +46,7 @@ from trader_monitor.runtime.progress import Progress
 from trader_monitor.runtime.registry import Registry
 from trader_monitor.runtime.signals import Signals, leave
 from trader_monitor.runtime.sockets import CannotBind, lend
+from trader_monitor.runtime.statistics.worker import Worker
 from trader_monitor.runtime.store import SchemaNewer, StoreLocked
 from trader_monitor.runtime.supervisor import Child, Escalated, Supervisor
 from trader_monitor.runtime.systemd import Notifier
@@ -141,6 +142,7 @@ class House:
             children=lambda: root.status(),
             ready=lambda: () if self.journal.sound else (self.journal.degraded or "the store fails",),
             reload=self.reload,
+            statistics=Worker(self.meters),
         )
         root = self.tree("root", self.roots(env))
         code = FAILED
@@ -178,6 +180,7 @@ class House:
             code = error.code
         try:
             async with asyncio.timeout(CLOSE_WITHIN):
+                await self.env.statistics.close()
                 await self.journal.close()
                 if self._session is not None:
                     await self._session.close()

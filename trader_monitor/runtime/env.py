@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from trader_monitor.runtime.statistics.worker import Worker
 from trader_monitor.runtime.threads import Threads
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Env:
     ready: Callable[[], tuple[str, ...]]
     reload: Callable[[], Awaitable[Any]]
     threads: Threads = field(default_factory=Threads)
+    statistics: Worker = field(default_factory=Worker)
 
     @property
     def board(self) -> Board:
