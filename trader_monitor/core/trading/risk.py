@@ -26,7 +26,9 @@ from trader_monitor.core.trading.estimate import (
 )
 from trader_monitor.core.trading.performance import ERRORS
 
-__all__ = ["Risk", "historical", "needed_for", "normal", "order_statistics"]
+__all__ = ["CONFIDENCES", "Risk", "historical", "needed_for", "normal", "order_statistics"]
+
+CONFIDENCES = (0.95, 0.99)
 
 _LEAST_TAIL = 5
 """Days in the tail that the interval of their mean needs."""
@@ -46,19 +48,30 @@ def needed_for(confidence: float) -> int:
     return math.ceil(1.0 / (1.0 - confidence) - 1e-9)
 
 
-def historical(returns: Floats, confidence: float, *, minimum: int = 2, reason: str = "") -> Risk:
+def historical(
+    returns: Floats, confidences: tuple[float, ...] = CONFIDENCES, *, minimum: int = 2, reason: str = ""
+) -> list[Risk]:
     """The empirical quantile with linear interpolation (Hyndman and Fan 1996, type 7), and the mean at and below it.
 
     The quantile's interval is that of order statistics by the binomial distribution, free of any distribution of the
     returns (Conover 1999, section 3.2). That of the mean is by its variance in large samples (Manistre and
     Hancock 2005). Both take the days for independent. Needs `minimum` returns and `needed_for` the confidence.
     """
-    n = len(returns)
-    if why := reason or refusal(returns, max(2, minimum, needed_for(confidence))):
-        return Risk(unknown(n, why), unknown(n, why))
     ordered = np.sort(returns)
-    share = round(1.0 - confidence, 12)
-    quantile = float(np.quantile(ordered, share))
+    found = []
+    for confidence in confidences:
+        if why := reason or refusal(returns, max(2, minimum, needed_for(confidence))):
+            found.append(Risk(unknown(len(returns), why), unknown(len(returns), why)))
+        else:
+            found.append(_historical(ordered, confidence))
+    return found
+
+
+def _historical(ordered: Floats, confidence: float) -> Risk:
+    n, share = len(ordered), round(1.0 - confidence, 12)
+    place = (n - 1) * share
+    below = float(ordered[int(place)])
+    quantile = below + (float(ordered[min(int(place) + 1, n - 1)]) - below) * (place % 1.0)
     bounds = order_statistics(n, share)
     if bounds is None:
         var = Estimate(-quantile, n, open=f"an interval needs {_bounded_from(share)} daily returns")
@@ -72,29 +85,34 @@ def historical(returns: Floats, confidence: float, *, minimum: int = 2, reason: 
     mean = float(tail.mean())
     if len(tail) < _LEAST_TAIL:
         return Risk(var, Estimate(-mean, n, open=f"an interval needs {_LEAST_TAIL} days in the tail, not {len(tail)}"))
-    variance = float(tail.var(ddof=1)) + confidence * (quantile - mean) ** 2
-    error = math.sqrt(variance / (n * share))
-    return Risk(var, around(-mean, error, n, "Manistre and Hancock (2005)"))
+    away = tail - mean
+    variance = float(away @ away) / (len(tail) - 1) + confidence * (quantile - mean) ** 2
+    return Risk(var, around(-mean, math.sqrt(variance / (n * share)), n, "Manistre and Hancock (2005)"))
 
 
-def normal(returns: Floats, confidence: float, *, minimum: int = 2, reason: str = "") -> Risk:
+def normal(
+    returns: Floats, confidences: tuple[float, ...] = CONFIDENCES, *, minimum: int = 2, reason: str = ""
+) -> list[Risk]:
     """As if returns were normal with the sample's mean and standard deviation (ddof 1): -(mean + z sd), z < 0, and
     -mean + sd density(z) / (1 - confidence). The intervals are of the estimates, not of the assumption.
     """
     n = len(returns)
     if why := reason or refusal(returns, max(2, minimum)):
-        return Risk(unknown(n, why), unknown(n, why))
+        return [Risk(unknown(n, why), unknown(n, why)) for _ in confidences]
     mean = float(returns.mean())
     if constant(returns):
         still = Estimate(-mean, n, open="all daily returns are equal")
-        return Risk(still, still)
+        return [Risk(still, still) for _ in confidences]
     away = returns - mean
     spread = float(away @ away) / n
     sd = math.sqrt(spread * n / (n - 1))
     robust = long_run(np.column_stack([away, away * away - spread]), lags(n))
-    z = _STANDARD.inv_cdf(1.0 - confidence)
-    factors = (-z, _STANDARD.pdf(z) / (1.0 - confidence))
-    return Risk(*(_normal(mean, sd, factor, robust, n) for factor in factors))
+    found = []
+    for confidence in confidences:
+        z = _STANDARD.inv_cdf(1.0 - confidence)
+        factors = (-z, _STANDARD.pdf(z) / (1.0 - confidence))
+        found.append(Risk(*(_normal(mean, sd, factor, robust, n) for factor in factors)))
+    return found
 
 
 def _normal(mean: float, sd: float, factor: float, robust: Floats, n: int) -> Estimate:
