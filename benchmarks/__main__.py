@@ -23,6 +23,7 @@ NAMES = {
     "fanout": "processor time per delivery of the live feed, beside raw writes",
     "rules": "10,000 series and 100 rules: a step of one sample, and all in full",
     "range_query": "range queries over a day, beside Prometheus",
+    "drift": "100 features' drift, 10,000 rows against 10,000, beside scipy, NannyML and Evidently",
     "idle": "memory and processor time at rest, and how soon a start is ready",
 }
 # Not the system's temporary folder: that may be memory, where a sync costs nothing.

@@ -9,7 +9,8 @@ Both sides are compared in the coarser precision of the two: what was kept as fl
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -25,6 +26,7 @@ __all__ = [
     "finite_part",
     "jensen_shannon",
     "kolmogorov_smirnov",
+    "ks_and_psi",
     "population_stability",
     "reference_of",
     "wasserstein",
@@ -113,6 +115,20 @@ def kolmogorov_smirnov(reference: Reference, ordered: Ordered) -> float:
     below, upto = (ranks / n for ranks in _ranks(ordered, values))
     over, under = np.abs(upto - theirs_upto), np.abs(below - theirs_below)
     return max(best, float(over.max(initial=0.0)), float(under.max(initial=0.0)))
+
+
+def ks_and_psi(references: Sequence[Reference], window: NDArray[np.floating[Any]]) -> tuple[Floats, Floats]:
+    """Both of each column of `window` (rows x features) against its reference; NaN where a column has no number.
+
+    Beside the window it takes room for one column.
+    """
+    ks, psi = np.full(len(references), np.nan), np.full(len(references), np.nan)
+    for place, reference in enumerate(references):
+        ordered = finite_part(np.sort(window[:, place].astype(reference.ordered.dtype, copy=False)))
+        if len(ordered):
+            ks[place] = kolmogorov_smirnov(reference, ordered)
+            psi[place] = population_stability(reference.counts, bin_counts(ordered, reference.edges))
+    return ks, psi
 
 
 def _ranks(ordered: Ordered, at: Ordered) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
