@@ -67,4 +67,4 @@ class Rows(NamedTuple):
         horizon = np.nan_to_num(self.predictions.horizon[mask], nan=0.0)
         usual = float(np.median(horizon)) if len(horizon) else 0.0
         at = self.predictions.at[mask]
-        return list(returns_figures(labels, at, self.output[mask], self.actual[mask], usual, period))
+        return returns_figures(labels, at, self.output[mask], self.actual[mask], usual, period)

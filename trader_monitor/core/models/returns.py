@@ -70,21 +70,26 @@ def lags_for(n: int, horizon: float, period: float) -> int:
 
 def returns_figures(
     labels: Pairs, at: Floats, output: Floats, actual: Floats, horizon: float, period: float = DAY
-) -> Iterator[Figure]:
+) -> list[Figure]:
     """`at` are the predictions' times, `output` and `actual` finite; `horizon` is the usual one, in seconds."""
-    n = len(at)
-    few = too_few(n) if n < MINIMUM else ""
-    yield from _information(labels, at, output, actual, horizon, period, few)
+    with np.errstate(over="ignore", invalid="ignore"):  # what leaves the range of numbers is missing, and says so
+        few = too_few(len(at)) if len(at) < MINIMUM else ""
+        return [
+            *_information(labels, at, output, actual, horizon, period, few),
+            _hits(labels, output, actual, few),
+            *_strategies(labels, at, output, actual, period, few),
+            *_errors(labels, actual - output, few),
+        ]
+
+
+def _hits(labels: Pairs, output: Floats, actual: Floats, few: str) -> Figure:
     words = "the share of rows in which the prediction and the outcome have the same sign; zeros of either are left out"
     both = (output != 0.0) & (actual != 0.0)
     signs = int(np.count_nonzero(both))
-    hits = int(np.count_nonzero(both & ((output > 0.0) == (actual > 0.0))))
     if few or signs < MINIMUM:
-        yield missing("model_hit_ratio", labels, signs, words, few or too_few(signs, "outcomes with a sign"))
-    else:
-        yield sampled("model_hit_ratio", labels, hits / signs, signs, words, wilson(hits, signs))
-    yield from _strategies(labels, at, output, actual, period, few)
-    yield from _errors(labels, actual - output, few)
+        return missing("model_hit_ratio", labels, signs, words, few or too_few(signs, "outcomes with a sign"))
+    hits = int(np.count_nonzero(both & ((output > 0.0) == (actual > 0.0))))
+    return sampled("model_hit_ratio", labels, hits / signs, signs, words, wilson(hits, signs))
 
 
 def _information(
@@ -139,7 +144,7 @@ def _strategies(labels: Pairs, at: Floats, output: Floats, actual: Floats, perio
             continue
         spread = float(gains.std(ddof=1))
         # A spread of rounding errors only is none.
-        if not spread > 1e-12 * float(np.abs(gains).max()):
+        if spread <= 1e-12 * float(np.abs(gains).max()):
             yield missing("model_strategy_sharpe_ratio", of, periods, words, "all periods have the same return")
             continue
         value = float(gains.mean()) / spread
@@ -157,15 +162,12 @@ def _errors(labels: Pairs, errors: Floats, few: str) -> Iterator[Figure]:
         yield missing("model_absolute_error_mean", labels, n, mean_words, few)
         yield missing("model_squared_error_root", labels, n, root_words, few)
         return
-    with np.errstate(over="ignore"):
-        absolute, squares = np.abs(errors), errors**2
-        low, mean, high = _mean(absolute)
-        yield sampled("model_absolute_error_mean", labels, mean, n, mean_words, Interval(low, high, "normal"))
-        low, mean, high = (math.sqrt(each) if each > 0.0 else 0.0 for each in _mean(squares))
-        yield sampled("model_squared_error_root", labels, mean, n, root_words, Interval(low, high, "normal"))
+    low, mean, high = _mean(np.abs(errors))
+    yield sampled("model_absolute_error_mean", labels, mean, n, mean_words, Interval(low, high, "normal"))
+    low, root, high = (0.0 if each <= 0.0 else math.sqrt(each) for each in _mean(errors**2))
+    yield sampled("model_squared_error_root", labels, root, n, root_words, Interval(low, high, "normal"))
 
 
 def _mean(values: Floats) -> tuple[float, float, float]:
-    with np.errstate(invalid="ignore"):
-        mean, half = float(values.mean()), Z95 * float(values.std(ddof=1)) / math.sqrt(len(values))
+    mean, half = float(values.mean()), Z95 * float(values.std(ddof=1)) / math.sqrt(len(values))
     return max(0.0, mean - half), mean, mean + half
