@@ -91,6 +91,7 @@ class Board:
         self._rooms |= {"exchanges": exchanges, "agents": agents}
         self._rooms["closures"] = self.closures
         self.trading = Trading(fills.books, fills.ledgers, accounts.curves, fills.latest)
+        self.exchanges, self.agents = exchanges, agents
         self.connections = exchanges.connections
         self.streams = exchanges.streams
         self.heartbeats = bots.heartbeats
@@ -98,7 +99,7 @@ class Board:
         """Names of metrics that are the board's own: a bot's sample may not have them."""
         self._events = tally.counter("events_total", "Events accepted, by type.", "type", own=True)
         self._folds: dict[type, Callable[[Any, int], None]] = {
-            Trade: fills.fold,
+            Trade: both(fills.fold, exchanges.fold_trade),
             Order: exchanges.fold_order,
             Position: both(marks.fold_position, accounts.fold_position),
             Account: accounts.fold,
