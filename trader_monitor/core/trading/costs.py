@@ -143,6 +143,8 @@ def _weighted(
     labels: Pairs, n: int, weight: float, product: float, weight2: float, cross: float, product2: float
 ) -> Figure:
     """The weighted mean sum w x / sum w, with the linearised interval of a ratio (Cochran 1977, 6.4)."""
+    if not weight:
+        return missing("trade_slippage_mean_ratio", labels, n, _WEIGHTED, "the fills have no weight")
     value = product / weight
     spread = product2 - 2.0 * value * cross + value * value * weight2
     interval, open = None, "one observation has no spread" if n < 2 else "all observations are equal"

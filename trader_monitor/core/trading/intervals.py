@@ -80,6 +80,9 @@ def ranks(n: int, share: float) -> Ranks:
     How many of n lie below the quantile is binomial, whatever the distribution (David and Nagaraja 2003, 7.1). Exact
     tails where its variance is below 25, else Cornish and Fisher's, one rank wider.
     """
+    if share < 0.5:
+        low, high = ranks(n, 1.0 - share)
+        return Ranks(n + 1 - high, n + 1 - low)
     above = 1.0 - share
     variance = n * share * above
     if variance >= NORMAL_FROM:

@@ -25,6 +25,7 @@ ERROR = 0.02
 QUANTILES = (0.5, 0.95, 0.99)
 SPAN = 2048
 SMALLEST = 1e-7
+LARGEST = 1e5
 TOP = 691
 
 _GAMMA = (1.0 + ERROR) / (1.0 - ERROR)
@@ -38,8 +39,7 @@ _INTERVAL = "order statistics, at the bounds of their buckets"
 def bucket(value: float) -> int:
     """The bucket's number, ascending with the value; 0 is zero."""
     if value > SMALLEST:
-        number = _CEILING(_LOGARITHM(value) * _PER_BUCKET + _OFFSET)
-        return min(TOP, number)
+        return _CEILING(_LOGARITHM(value) * _PER_BUCKET + _OFFSET) if value < LARGEST else TOP
     if value < -SMALLEST:
         return -bucket(-value)
     return 0

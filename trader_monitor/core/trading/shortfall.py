@@ -57,7 +57,8 @@ def shortfall_of(ticket: Ticket) -> tuple[int, float] | Unmeasured:
     quantity = max(ticket.quantity or ticket.reported, ticket.filled)
     rounding = 1e-9 * quantity
     wanted = quantity if ticket.end == 0 else ticket.reported
-    if not quantity or ticket.filled + rounding < wanted:
+    paper = quantity * abs(decision)
+    if not paper or ticket.filled + rounding < wanted:
         return NO_FILLS
     unfilled = quantity - ticket.filled if quantity - ticket.filled > rounding else 0.0
     cost = ticket.sign * (ticket.paid - ticket.filled * decision) + ticket.fees
@@ -65,7 +66,7 @@ def shortfall_of(ticket: Ticket) -> tuple[int, float] | Unmeasured:
         if ticket.end_mid is None:
             return NO_END
         cost += ticket.sign * unfilled * (ticket.end_mid - decision)
-    return benchmark, cost / (quantity * abs(decision))
+    return benchmark, cost / paper
 
 
 def impact_of(ticket: Ticket, after: float | None) -> float | Unmeasured:
