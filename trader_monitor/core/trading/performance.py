@@ -54,10 +54,13 @@ def per_period(annual: float, annualisation: int) -> float:
 
 
 def drawdown_of(returns: Floats) -> float:
-    """The deepest fall of the compounded curve from its peak as a ratio; it begins at 1, before the first return."""
-    curve = np.cumprod(1.0 + returns)
-    peaks = np.maximum.accumulate(np.maximum(curve, 1.0))
-    return float(np.max(1.0 - curve / peaks, initial=0.0))
+    """The deepest fall of the compounded curve from its peak as a ratio; it begins at 1, before the first return.
+
+    Returns are above -1. The curve is kept as a logarithm, which no growth takes out of the range of numbers.
+    """
+    curve = np.cumsum(np.log1p(returns))
+    peaks = np.maximum.accumulate(np.maximum(curve, 0.0))
+    return float(0.0 - np.expm1(np.min(curve - peaks, initial=0.0)))
 
 
 def performance(
