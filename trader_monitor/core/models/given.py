@@ -49,7 +49,7 @@ def _interval(name: Name, value: float, n: int) -> tuple[float, float]:
         return value, value
     if name == "f1":
         low, high = _wilson(value / (2.0 - value), n / 2.0)
-        return 2.0 * low / (1.0 + low), 2.0 * high / (1.0 + high)
+        return min(value, 2.0 * low / (1.0 + low)), max(value, 2.0 * high / (1.0 + high))
     if name == "roc_auc":
         half = n / 2.0
         both_above, both_below = value / (2.0 - value), 2.0 * value * value / (1.0 + value)
@@ -64,4 +64,5 @@ def _wilson(share: float, n: float) -> tuple[float, float]:
     spread = 1.0 + Z95 * Z95 / n
     middle = (share + Z95 * Z95 / (2.0 * n)) / spread
     half = Z95 / spread * math.sqrt(share * (1.0 - share) / n + Z95 * Z95 / (4.0 * n * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # Rounding must not put the limit of a full or an empty share on its wrong side.
+    return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))
