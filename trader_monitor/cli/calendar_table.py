@@ -6,6 +6,7 @@ Run by `trader-monitor calendar update`, never by the daemon: the library takes 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import date, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -84,7 +85,8 @@ def written(name: str, file: Path, last_year: int | None = None) -> dict[str, An
     except OSError as error:
         raise Failure(f"cannot write {file}: {error.strerror}", Exit.USAGE) from None
     finally:
-        fresh.unlink(missing_ok=True)
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
     made_of, before = new[name].schedule, old[name].schedule
     first, last = max(made_of.known_from, before.known_from), min(made_of.known_until, before.known_until)
     now_open = set(new[name].sessions(first, last)) if first <= last else set()

@@ -36,7 +36,7 @@ SIZE_LIMIT: Final = 1 << 20
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 Days = tuple[date, ...]
-_BREAK = re.compile(r"(\d\d:\d\d)-(\d\d:\d\d)")
+_BREAK = re.compile(r"([\d:]+)-([\d:]+)")
 
 
 class CalendarFile(Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)(ms|s|m|h|d|w))+")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB|TiB|kB|MB|GB|TB)")
-_CLOCK_TIME = re.compile(r"(\d\d):(\d\d)")
+_CLOCK_TIME = re.compile(r"(\d\d):([0-5]\d)(?::([0-5]\d))?", re.ASCII)
 _UNIT_BYTES = {
     "B": 1,
     "KiB": 1 << 10,
@@ -51,19 +51,19 @@ class Size(int):
 
 
 class ClockTime(int):
-    """A time of day in seconds after midnight, written as "09:00", "13:30" or, for the end of the day, "24:00"."""
+    """A time of day in seconds after midnight, written as "09:00", "13:24:55" or, for the end of the day, "24:00"."""
 
     @classmethod
     def parse(cls, text: object) -> ClockTime:
         """Raises ValueError, saying what was expected."""
         match = _CLOCK_TIME.fullmatch(text) if isinstance(text, str) else None
-        seconds = int(match[1]) * 3600 + int(match[2]) * 60 if match else -1
-        if match is None or int(match[2]) > 59 or seconds > 86_400:
+        seconds = int(match[1]) * 3600 + int(match[2]) * 60 + int(match[3] or 0) if match else -1
+        if not 0 <= seconds <= 86_400:
             raise ValueError('expected a time of day such as "09:00"')
         return cls(seconds)
 
     def __str__(self) -> str:
-        return f"{self // 3600:02}:{self % 3600 // 60:02}"
+        return f"{self // 3600:02}:{self % 3600 // 60:02}" + (f":{self % 60:02}" if self % 60 else "")
 
 
 class Listen(NamedTuple):
