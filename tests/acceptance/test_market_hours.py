@@ -17,7 +17,6 @@ every = "1s"
 """
 WEEK = '["mon", "tue", "wed", "thu", "fri", "sat", "sun"]'
 ALL_DAY = f'[calendars.desk]\nzone = "UTC"\nopen = "00:00"\nclose = "24:00"\nweekdays = {WEEK}\n'
-NEVER = ALL_DAY.replace(WEEK, "[]")
 
 
 def between(begin: float, end: float) -> str:
@@ -26,6 +25,11 @@ def between(begin: float, end: float) -> str:
     local = [datetime.fromtimestamp(t, UTC) - timedelta(hours=offset) for t in (begin, end)]
     hours = ALL_DAY.replace('"UTC"', f'"Etc/GMT{offset:+d}"')
     return hours.replace("00:00", f"{local[0]:%H:%M:%S}").replace("24:00", f"{local[1]:%H:%M:%S}")
+
+
+def later() -> str:
+    now = time.time()
+    return between(now + 3600, now + 7200)
 
 
 def hook(url: str) -> str:
@@ -39,7 +43,7 @@ async def newest(house: House) -> tuple[str, str, float]:
 
 
 async def test_it_fires_at_the_opening_and_ends_at_the_close(tmp_path: Path) -> None:
-    async with sink() as slack, daemon(tmp_path, RULE + NEVER + hook(slack.url)) as house:
+    async with sink() as slack, daemon(tmp_path, RULE + later() + hook(slack.url)) as house:
         await house.send(account(90.0))
         opening = float(int(time.time()) + 2)
         await house.reload(RULE + between(opening, opening + 1) + hook(slack.url))

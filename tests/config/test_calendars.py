@@ -220,6 +220,19 @@ WRONG = [
         ],
     ),
     (
+        "no weekday at all, which would silence every rule that names it",
+        DESK + "weekdays = []",
+        ["line 5: calendars.desk.weekdays = []: must not be empty"],
+    ),
+    (
+        "a weekday that is none",
+        DESK + "weekdays = ['monday']",
+        [
+            'line 5: calendars.desk.weekdays[0] = "monday": expected one of mon, tue, wed, thu, fri, sat, sun; did you'
+            ' mean "mon"?'
+        ],
+    ),
+    (
         "an end before the beginning",
         DESK + "known_from = 2026-01-01\nknown_until = 2025-01-01",
         ['line 6: calendars.desk.known_until = "2025-01-01": lies before the first day that is known, 2026-01-01'],

@@ -46,7 +46,7 @@ class CalendarFile(Struct, frozen=True, kw_only=True):
     open: ClockTime | None = None
     close: ClockTime | None = None
     breaks: tuple[str, ...] | None = None
-    weekdays: tuple[Weekday, ...] | None = None
+    weekdays: Annotated[tuple[Weekday, ...], Meta(min_length=1)] | None = None
     holidays: Days = ()
     closed: Days = ()
     settlement_only: Days = ()
