@@ -90,8 +90,9 @@ class Board:
         self._rooms: dict[str, Room] = {"marks": marks, "fills": fills, "accounts": accounts}
         self._rooms |= {"exchanges": exchanges, "agents": agents}
         self._rooms["closures"] = self.closures
+        self._fills = fills
         self.trading = Trading(fills.books, fills.ledgers, accounts.curves, fills.latest)
-        self.exchanges, self.agents = exchanges, agents
+        self.accounts, self.exchanges, self.agents = accounts, exchanges, agents
         self.connections = exchanges.connections
         self.streams = exchanges.streams
         self.heartbeats = bots.heartbeats
@@ -101,7 +102,7 @@ class Board:
         self._folds: dict[type, Callable[[Any, int], None]] = {
             Trade: both(fills.fold, exchanges.fold_trade),
             Order: exchanges.fold_order,
-            Position: both(marks.fold_position, accounts.fold_position),
+            Position: both(marks.fold_position, both(fills.fold_position, accounts.fold_position)),
             Account: accounts.fold,
             Request: exchanges.fold_request,
             RateLimit: exchanges.fold_rate_limit,
@@ -153,8 +154,8 @@ class Board:
                 self.counts[name] = self.counts.get(name, 0) + number
                 self._events.add((name,), t_ms, number)
         self._own.unpark(now)
-        self.marks.settle(now_ms)
         yield from self._tally.settling()
+        yield from self._fills.revaluing(now_ms)
         self._tally.refresh(now_ms)
 
     def rebase(self, now: Now) -> None:

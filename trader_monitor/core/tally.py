@@ -113,6 +113,13 @@ class Cell:
         self.asleep = False
         self._append(t_ms, value)
 
+    def stand(self, t_ms: int, value: float) -> None:
+        """Writes a state if it is another than before; one that is the same is refreshed in its time."""
+        if value != self.value or self.asleep or not self.t_ms:
+            self.write(t_ms, value)
+        elif t_ms > self.changed_ms:
+            self.changed_ms = t_ms
+
     def refresh(self, now_ms: int) -> None:
         """Writes again what still stands, or puts it to sleep."""
         if now_ms - self.changed_ms < ASLEEP_AFTER_MS:

@@ -47,8 +47,8 @@ def test_netting(sentence: str, fills: list[Any], quantity: Any, gross: int, clo
     book = Book()
     done = [book.fill(D(q), D(p), D(f)) for q, p, f in fills]
     assert book.quantity == D(quantity), sentence
-    assert sum(fill.gross for fill in done) == gross, sentence
-    assert [fill.closed for fill in done if fill.closed is not None] == closed, sentence
+    assert sum(fill[0] for fill in done) == gross, sentence
+    assert [result for _, _, result, _ in done if result is not None] == closed, sentence
 
 
 numbers = st.decimals(min_value="0.01", max_value="10000", places=2)
@@ -67,8 +67,8 @@ def test_money_is_conserved_by_any_sequence_of_fills(fills: list[tuple[D, bool, 
         quantity = size if buy else -size
         cash -= quantity * price
         paid += fee
-        gross, closed = book.fill(quantity, price, fee)
-        ledger.realize(gross, fee)
+        gross, fifo, closed, _ = book.fill(quantity, price, fee)
+        ledger.realize(gross - fee, fifo - fee, fee)
         if closed is not None:
             ledger.close(closed)
             results += closed

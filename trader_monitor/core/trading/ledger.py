@@ -1,20 +1,23 @@
-"""What an account has realised from its fills: P&L net of fees, round trips won and lost, drawdown from the peak."""
+"""What an account, or a strategy of it, has realised from its fills: P&L net of fees, round trips, drawdown."""
 
 from __future__ import annotations
 
+from copy import copy
 from decimal import Decimal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from trader_monitor.core.trading.decimals import ZERO
+from trader_monitor.core.trading.trips import Trips
 
 __all__ = ["Ledger"]
 
 
 class Ledger(Struct, array_like=True):
-    """One account in one currency. All money is in that currency.
+    """One account, or one strategy of it, in one currency. All money is in that currency; some 2 KiB.
 
-    `peak` begins at zero, with nothing realised yet; `drawdown_max` is the deepest fall below a peak.
+    `realized` is by average cost, `fifo` the same by FIFO. `peak` begins at zero, with nothing realised
+    yet; `drawdown_max` is the deepest fall below a peak.
     `profit` and `loss` are the sums of the won and of the lost round trips (both positive), net of fees.
     `reported` adds up what the bot itself says that its fills realised; None while it says nothing.
     """
@@ -32,18 +35,18 @@ class Ledger(Struct, array_like=True):
     profit: Decimal = ZERO
     loss: Decimal = ZERO
     reported: Decimal | None = None
+    fifo: Decimal = ZERO
+    trips: Trips = field(default_factory=Trips)
 
-    def realize(self, gross: Decimal, fee: Decimal) -> None:
-        """Books a fill's gross P&L and its fee (a rebate is negative)."""
+    def realize(self, net: Decimal, net_fifo: Decimal, fee: Decimal) -> None:
+        """Books a fill's P&L, net of its fee (a rebate is negative)."""
         self.fills += 1
         if fee:
             self.fees += fee
             self.charged = True
-            net = gross - fee
-        elif gross:
-            net = gross
-        else:
+        elif not (net or net_fifo):
             return
+        self.fifo += net_fifo
         realized = self.realized = self.realized + net
         if realized > self.peak:
             self.peak = realized
@@ -52,8 +55,9 @@ class Ledger(Struct, array_like=True):
             if drawdown > self.drawdown_max:
                 self.drawdown_max = drawdown
 
-    def close(self, result: Decimal) -> None:
-        """Counts a round trip by its net result."""
+    def close(self, result: Decimal, seconds: float = 0.0) -> None:
+        """Counts a round trip by its net result; it was held for `seconds`."""
+        self.trips.end(result, seconds)
         if result > 0:
             self.wins += 1
             self.profit += result
@@ -62,6 +66,12 @@ class Ledger(Struct, array_like=True):
             self.loss -= result
         else:
             self.flats += 1
+
+    def copied(self) -> Ledger:
+        """The same state, which later fills do not change."""
+        twin = copy(self)
+        twin.trips = self.trips.copied()
+        return twin
 
     @property
     def drawdown(self) -> Decimal:

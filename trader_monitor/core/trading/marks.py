@@ -7,31 +7,27 @@ its newest price is a minute older.
 
 from __future__ import annotations
 
-from typing import Protocol, TypeAlias
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct
 
-from trader_monitor.core.facts import MarketData, Position
+from trader_monitor.core.facts import MarketData
+from trader_monitor.core.facts import Position as Report
 from trader_monitor.core.snapshot import pack, unpack
 
-__all__ = ["EVERY_MS", "PATIENCE", "Marks", "Priced", "Quote"]
+if TYPE_CHECKING:
+    from trader_monitor.core.trading.shown import Position
+
+__all__ = ["FILLED", "PATIENCE", "Marks", "Quote"]
 
 PATIENCE = 60.0
 """Seconds by which a better source's price may be older than another's."""
-
-EVERY_MS = 1_000
-"""Those who are valued at a mark hear of its changes once in so long."""
 
 MARKET, REPORTED, FILLED = 0, 1, 2
 
 _Where: TypeAlias = tuple[str | None, str]
 _Holding: TypeAlias = tuple[str, str | None, str | None, str]
-
-
-class Priced(Protocol):
-    """What is valued at a mark."""
-
-    def touch(self, t_ms: int) -> None: ...
 
 
 class Quote:
@@ -45,7 +41,7 @@ class Quote:
         self.price: float | None = None
         self.at = 0.0
         self.rank = FILLED
-        self.priced: list[Priced] = []
+        self.priced: list[Position] = []
 
     def take(self, price: float, at: float, rank: int) -> bool:
         """Takes a price; whether the mark changed."""
@@ -79,8 +75,8 @@ class Marks:
         self._quotes: dict[_Where, Quote] = {}
         self._of_symbol: dict[str, list[Quote]] = {}
         self._multipliers: dict[_Holding, float] = {}
-        self._changed: dict[Quote, int] = {}
-        self._told_ms = 0
+        self.changed: dict[Quote, int] = {}
+        """Quotes that changed since `taken` was asked, and when (ms)."""
 
     def price(self, exchange: str | None, symbol: str) -> float | None:
         """The newest price; where no exchange is named, the best of all exchanges that have the symbol."""
@@ -113,34 +109,26 @@ class Marks:
             price = frame.bid + (frame.ask - frame.bid) / 2.0
         quote = self.quote(frame.exchange, frame.symbol)
         if quote is not None and quote.take(price, frame.at, MARKET):
-            self._changed[quote] = t_ms
+            self.changed[quote] = t_ms
 
-    def fold_position(self, position: Position, t_ms: int) -> None:
+    def fold_position(self, position: Report, t_ms: int) -> None:
         if position.mark_price is not None:
             quote = self.quote(position.exchange, position.symbol)
             if quote is not None and quote.take(position.mark_price, position.at, REPORTED):
-                self._changed[quote] = t_ms
+                self.changed[quote] = t_ms
         if position.multiplier is not None:
             key = (position.source, position.account, position.exchange, position.symbol)
             if key in self._multipliers or len(self._multipliers) < self._most:
                 self._multipliers[key] = position.multiplier
 
-    def filled(self, quote: Quote, price: float, at: float, t_ms: int) -> None:
-        """A fill's price, which counts where nothing better is known."""
-        if quote.take(price, at, FILLED):
-            self._changed[quote] = t_ms
-
-    def settle(self, now_ms: int) -> None:
-        """Tells those who are valued at marks that these have changed, once a second for all."""
-        if not self._changed or 0 <= now_ms - self._told_ms < EVERY_MS:
-            return
-        self._told_ms = now_ms
-        changed, self._changed = self._changed, {}
+    def taken(self) -> Iterator[tuple[Position, int]]:
+        """Who is valued at a mark that changed since the last question, and when that was (ms)."""
+        changed, self.changed = self.changed, {}
         for quote, t_ms in changed.items():
             for sibling in self._of_symbol[quote.symbol]:
                 if sibling is quote or sibling.exchange is None:
                     for priced in sibling.priced:
-                        priced.touch(t_ms)
+                        yield priced, t_ms
 
     def dump(self) -> bytes:
         quotes = [(q.exchange, q.symbol, q.price, q.at, q.rank) for q in self._quotes.values() if q.price is not None]
