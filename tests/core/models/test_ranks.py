@@ -43,6 +43,23 @@ def test_the_area_is_the_share_of_pairs_in_order_and_its_variance_is_delongs(row
     assert found.distinct == len(set(scores.tolist()))
 
 
+@pytest.mark.parametrize("digits", [3, 4, 17])
+def test_many_scores_are_counted_in_slices_and_come_to_the_same(digits: int) -> None:
+    """DeLong's placements by ranks: those among all less those among one's own class (Sun & Xu 2014)."""
+    random = np.random.default_rng(9)
+    positive = random.random(30_000) < 0.3
+    scores = np.round(random.normal(positive * 0.8, 1.0), digits)
+    found = area(positive, scores)
+    assert found is not None
+    p, q = int(positive.sum()), int((~positive).sum())
+    ranks = stats.rankdata(scores)
+    of_positives = (ranks[positive] - stats.rankdata(scores[positive])) / q
+    of_negatives = 1.0 - (ranks[~positive] - stats.rankdata(scores[~positive])) / p
+    assert found.value == pytest.approx(of_positives.mean(), abs=1e-13)
+    assert found.variance == pytest.approx(of_positives.var(ddof=1) / p + of_negatives.var(ddof=1) / q, rel=1e-10)
+    assert found.distinct == len(set(scores.tolist()))
+
+
 def test_full_separation_has_no_interval_since_a_sample_cannot_prove_it() -> None:
     found = area(np.array([False, False, True, True]), np.array([0.1, 0.2, 0.8, 0.9]))
     assert found is not None

@@ -7,7 +7,7 @@ variance, and equal scores are counted exactly, in integers.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from trader_monitor.core.samples import Floats
 __all__ = ["Area", "Bools", "area", "average_ranks", "spearman"]
 
 Bools: TypeAlias = NDArray[np.bool_]
+_SLICE: Final = 8192
+"""Scores that are counted at once."""
 
 
 class Area(NamedTuple):
@@ -51,29 +53,41 @@ def area(positive: Bools, scores: Floats) -> Area | None:
     q = n - p
     if p == 0 or q == 0:
         return None
-    order = np.argsort(scores)
-    ordered = scores[order]
-    positives_to = np.cumsum(positive[order], dtype=np.int64)  # with this score or a lower one
-    all_to = np.arange(1, n + 1)
+    # Positives up to each place in the order of the scores, and which places are the last of their score. No two
+    # arrays of n numbers live at once: memory that is given back and taken again costs more than the sort.
+    positives_to = np.cumsum(positive[np.argsort(scores)], dtype=np.int32 if n < 1 << 31 else np.int64)
+    ordered = np.sort(scores)
     last = np.append(ordered[1:] != ordered[:-1], True)
-    if not last.all():
-        positives_to, all_to = positives_to[last], all_to[last]
-    negatives_to = all_to - positives_to
-    p_here, q_here = _steps(positives_to), _steps(negatives_to)
-    # Twice the number of negatives below, ties half, so that it stays an integer.
-    below = 2 * negatives_to - q_here
-    value = int(below @ p_here) / (2 * p * q)
+    del ordered
+    ends = None if last.all() else np.flatnonzero(last)
+    wins, square_p, square_q = 0, 0.0, 0.0
+    p_to, q_to = 0, 0
+    distinct = n if ends is None else len(ends)
+    for start in range(0, distinct, _SLICE):
+        stop = min(start + _SLICE, distinct)
+        places = np.arange(start, stop) if ends is None else ends[start:stop]
+        positives = positives_to[places].astype(np.int64)
+        negatives = places + 1 - positives
+        p_here, q_here = _steps(positives, p_to), _steps(negatives, q_to)
+        # Twice what is below a positive and above a negative, ties half, so that they stay whole numbers.
+        below, above = 2 * negatives - q_here, 2 * (p - positives) + p_here
+        wins += int(below @ p_here)
+        square_p += float(below.astype(np.float64) ** 2 @ p_here)
+        square_q += float(above.astype(np.float64) ** 2 @ q_here)
+        p_to, q_to = int(positives[-1]), int(negatives[-1])
+    value = wins / (2 * p * q)
     if p < 2 or q < 2:
-        return Area(value, math.nan, len(all_to))
-    of_positives = below * (0.5 / q) - value
-    of_negatives = 1.0 - (2 * positives_to - p_here) * (0.5 / p) - value
-    variance = float(of_positives**2 @ p_here) / (p - 1) / p + float(of_negatives**2 @ q_here) / (q - 1) / q
-    return Area(value, variance if value not in (0.0, 1.0) else 0.0, len(all_to))
+        return Area(value, math.nan, distinct)
+    of_positives = square_p / (4.0 * q * q) - p * value * value
+    of_negatives = square_q / (4.0 * p * p) - q * value * value
+    variance = of_positives / (p - 1) / p + of_negatives / (q - 1) / q
+    return Area(value, max(0.0, variance) if value not in (0.0, 1.0) else 0.0, distinct)
 
 
-def _steps(sums: NDArray[np.int64]) -> NDArray[np.int64]:
+def _steps(sums: NDArray[np.int64], before: int) -> NDArray[np.int64]:
     steps = sums.copy()
     steps[1:] -= sums[:-1]
+    steps[0] -= before
     return steps
 
 
