@@ -21,7 +21,6 @@ from trader_monitor.core.trading.terms import Sessions
 __all__ = ["Daily", "daily_returns"]
 
 _EPOCH = date(1970, 1, 1).toordinal()
-_JANUARY = np.datetime64("1970-01-01")
 
 Bools: TypeAlias = NDArray[np.bool_]
 
@@ -48,7 +47,7 @@ def daily_returns(
     reported, closes = reported[:over], closes[:over]
     if not over:
         return Daily(reported, closes, 0)
-    span = np.arange(reported[0], reported[-1] + 1 if silent_days == "merged" else today)
+    span = np.arange(reported[0], today)
     if sessions is not None:
         span = span[_open(sessions, int(span[0]), int(span[-1]))]
     known = np.searchsorted(reported, span, side="right") - 1
