@@ -57,14 +57,16 @@ def median_ms(work: Callable[[], object]) -> float:
     return statistics.median(times)
 
 
-def beside(folder: Path, tables: dict[str, tuple[Bools, Bools, Floats]]) -> dict[str, tuple[float, list[float]]]:
+def beside(
+    folder: Path, tables: dict[str, tuple[Bools, Bools, Floats]], runs: int = RUNS
+) -> dict[str, tuple[float, list[float]]]:
     """scikit-learn's median milliseconds and figures for each table."""
     kept = folder / "tables.npz"
     columns: dict[str, Any] = {
         f"{name}_{n}": column for name, columns in tables.items() for n, column in enumerate(columns)
     }
     np.savez(kept, **columns)
-    answer: dict[str, tuple[float, list[float]]] = json.loads(run("science", SCRIPT, str(kept), str(RUNS)))
+    answer: dict[str, tuple[float, list[float]]] = json.loads(run("science", SCRIPT, str(kept), str(runs)))
     return answer
 
 
