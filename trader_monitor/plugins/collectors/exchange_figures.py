@@ -1,0 +1,20 @@
+"""Figures of exchanges."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from trader_monitor.runtime.env import Env
+from trader_monitor.runtime.figures import ROOMS, figured
+from trader_monitor.runtime.readings import Reading
+from trader_monitor.runtime.registry import collector
+
+
+class Options(Struct, frozen=True, forbid_unknown_fields=True):
+    """Nothing to choose here: conventions and limits are in [trading]."""
+
+
+@collector("exchange_figures", Options)
+async def exchange_figures(options: Options, env: Env) -> list[Reading]:
+    """Fill rates, latencies, costs, error rates, headroom, time connected and the ages of market data."""
+    return figured(ROOMS["exchanges"](env))

@@ -1,0 +1,118 @@
+"""Figures: those of the board under the configuration's conventions, by room, for collectors and for the API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from trader_monitor.core.calendar.calendar import Calendar, OutsideTable
+from trader_monitor.core.figure import Figure, points
+from trader_monitor.core.trading.figures import account_figures, known
+from trader_monitor.runtime.readings import Metric, Reading, gauge
+
+if TYPE_CHECKING:
+    from trader_monitor.core.trading.accounts import AccountKey
+    from trader_monitor.core.trading.terms import Sessions, Terms
+    from trader_monitor.runtime.env import Env
+
+__all__ = ["ROOMS", "SHOWN", "figured"]
+
+
+def accounts(env: Env) -> Iterator[Figure]:
+    """Performance, risk and limits of accounts."""
+    trading, calendars = env.config().trading, env.config().calendars
+
+    def terms_of(key: AccountKey) -> tuple[Terms, Sessions | None]:
+        name = trading.calendar_of(*key)
+        calendar = calendars.get(name) if name is not None else None
+        sessions = None if calendar is None else _sessions(env.board.closures.of(calendar))
+        return trading.terms(*key), sessions
+
+    return account_figures(env.board.accounts, terms_of, env.clock.now().wall)
+
+
+def standing(env: Env) -> Iterator[Figure]:
+    """What the fold writes of accounts by itself, for who asks: as series it is there already."""
+    for key, curve in env.board.accounts.curves.items():
+        yield from known(key, curve)
+
+
+def exchanges(env: Env) -> Iterator[Figure]:
+    """Execution, exchanges and streams of market data."""
+    config, closures = env.config(), env.board.closures
+    market_time = {
+        name: _market_time(closures.of(calendar))
+        for name, table in config.exchanges.items()
+        if (calendar := config.calendars.get(table.calendar)) is not None
+    }
+    return env.board.exchanges.figures(env.clock.now().wall, market_time)
+
+
+def agents(env: Env) -> Iterator[Figure]:
+    """How often agents are right, how sure they are, how long they take."""
+    return env.board.agents.figures(env.clock.now().wall)
+
+
+Read: TypeAlias = Callable[["Env"], Iterator[Figure]]
+
+ROOMS: Final[Mapping[str, Read]] = {"accounts": accounts, "exchanges": exchanges, "agents": agents}
+"""The figures of the present that collectors publish, by room. To be read through without a pause: they look at the
+board as it is."""
+
+SHOWN: Final[Mapping[str, tuple[Read, ...]]] = {
+    **{name: (read,) for name, read in ROOMS.items()},
+    "accounts": (standing, accounts),
+}
+"""All that there are, by room."""
+
+
+def figured(figures: Iterable[Figure]) -> list[Reading]:
+    """Figures as what a collector yields: values, ends of intervals and numbers of observations."""
+    readings = []
+    for labels, value in points(figures):
+        told = dict(labels)
+        name = told.pop("__name__")
+        readings.append(Reading(name, told, value, _metric(name)))
+    return readings
+
+
+@lru_cache(maxsize=4096)
+def _metric(name: str) -> Metric:
+    """One help for all label sets of a metric; by which convention each is made, the API says."""
+    for ending, help in _BESIDE.items():
+        if name.endswith(ending):
+            return gauge(name, f"{help} of {name.removesuffix(ending)}.")
+    return gauge(name, "A figure; GET /v1/figures says its convention, sample size and interval.")
+
+
+_BESIDE = {
+    "_lower": "Lower end of the 95 % interval",
+    "_upper": "Upper end of the 95 % interval",
+    "_observations": "Number of observations",
+}
+
+
+@lru_cache(maxsize=64)
+def _sessions(calendar: Calendar) -> Sessions:
+    """The same function for the same calendar, so that what was worked out with it can be remembered."""
+
+    def is_session(day: date) -> bool:
+        try:
+            return calendar.is_session(day)
+        except OutsideTable:  # a day that nobody knows is counted rather than merged into another
+            return True
+
+    return is_session
+
+
+@lru_cache(maxsize=64)
+def _market_time(calendar: Calendar) -> Callable[[float, float], float]:
+    def seconds_open(since: float, until: float) -> float:
+        try:
+            return calendar.seconds_open(since, until)
+        except OutsideTable:  # all time counts where the calendar ends: too old is said too early, never too late
+            return until - since
+
+    return seconds_open
