@@ -111,7 +111,7 @@ def test_floods_of_ends_of_early_fills_and_of_settled_names_are_bounded(monkeypa
     orders = Orders()
     settled = []
     for number in range(40):
-        if T0 >= orders.due_ms:
+        if orders.due_ms <= T0:
             settled += [key[1] for key, _ in orders.settling(T0)]
         orders.report(order("filled", f"e{number}"), T0, None)
         orders.fill(trade(), f"f{number}", T0)

@@ -1,4 +1,4 @@
-"""Rolling sums: what is in a window is what the events' times say, however late they come and however often it sleeps."""
+"""Rolling sums: what is in a window is what the events' times say, however late they come."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_event_by_event_in_any_order_with_a_restart_is_the_batch(
     hours = HOURS_OF_A_WEEK if window is WEEK else 24
     rolling = Rolling(hours)
     for number, (five, key, value) in enumerate(events):
-        if number == restart:
+        if number == restart % len(events):
             rolling = again(rolling, hours)
         add(rolling, T0 + five * FIVE, key, value)
         if number % 7 == 0:

@@ -14,11 +14,12 @@ from trader_monitor.core.trading.shortfall import BENCHMARKS, UNMEASURED, Unmeas
 
 
 def ticket(**more: Any) -> Ticket:
-    return Ticket(**{"exchange": "e", "symbol": "S", "sign": 1.0, "end": FILLED} | more)
+    given: dict[str, Any] = {"exchange": "e", "symbol": "S", "sign": 1.0, "end": FILLED}
+    return Ticket(**given | more)
 
 
-# Decision at 10.00 for 1,000 shares, 800 of them bought at 10.10 on average for 8 of fees, the close at 10.50: the paper
-# portfolio has made 500, the real one 800 x 0.40 - 8 = 312; the difference of 188 is 1.88 % of 10,000.
+# Decision at 10.00 for 1,000 shares, 800 of them bought at 10.10 on average for 8 of fees, the close at 10.50: the
+# paper portfolio has made 500, the real one 800 x 0.40 - 8 = 312; the difference of 188 is 1.88 % of 10,000.
 PEROLD = ticket(mid=10.0, quantity=1_000.0, filled=800.0, paid=8_080.0, fees=8.0, end=CANCELLED, end_mid=10.5)
 
 
