@@ -20,7 +20,7 @@ from msgspec import Struct, structs
 from numpy.typing import NDArray
 
 from trader_monitor.core.models.calibration import Calibration, Refusal, calibrate
-from trader_monitor.core.models.columns import Column, Kind, Ordered, Values, column_of
+from trader_monitor.core.models.columns import Column, Kind, Ordered, Values, column_of, narrowed
 from trader_monitor.core.models.dependence import tau_of
 from trader_monitor.core.samples import Floats
 
@@ -220,7 +220,7 @@ def _taus(names: list[str], followed: list[str]) -> dict[str, float]:
 
 
 def _with_distribution(made: Baseline, column: Column) -> Baseline:
-    ordered = np.sort(column.finite)
+    ordered = narrowed(np.sort(column.finite))
     n = len(ordered)
     edges = np.unique(_quantiles(ordered, BINS))
     edges = edges[edges < ordered[-1]]

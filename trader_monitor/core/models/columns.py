@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Column", "ColumnError", "Flags", "Kind", "Ordered", "Values", "column_of"]
+__all__ = ["Column", "ColumnError", "Flags", "Kind", "Ordered", "Values", "column_of", "narrowed"]
 
 Kind: TypeAlias = Literal["numeric", "category"]
 Ordered: TypeAlias = NDArray[np.floating[Any]]
@@ -45,7 +45,7 @@ class Column(NamedTuple):
 def column_of(values: Values, kind: Kind | None = None) -> Column:
     """Sorts out `values`; without `kind` a single string among them makes them categories. Raises ColumnError.
 
-    Numbers are kept as float32 where each of them is one, else as float64.
+    Numbers stay float32 where the array is, else they are float64.
     """
     if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
         if values.ndim != 1:
@@ -72,7 +72,7 @@ def _numbers(values: Ordered, nulls: int) -> Column:
     return Column(
         kind="numeric",
         rows=len(values),
-        finite=narrowed(finite),
+        finite=finite,
         names=[],
         nulls=nulls,
         nans=nans,

@@ -21,7 +21,7 @@ __all__ = ["Dependence", "dependence_of", "normal_quantile", "scores", "spectrum
 MOST_LAGS = 24
 """The longest autoregression that is tried."""
 
-_TERMS = 40
+_TERMS = 300
 _STABLE = 0.9999
 _FEWEST = 8
 
@@ -94,9 +94,10 @@ def dependence_of(values: Ordered) -> Dependence:
         # The mean is estimated too, which takes one long-run variance off every autocovariance.
         lost = min(dependence.tau / n, 0.5)
         corrected = (found + lost) / (1.0 + lost)
+        told = 1.0
         if tied:
-            corrected = _untied(corrected, scored, shares)
-        dependence = _autoregression(corrected, n)
+            corrected, told = _untied(corrected, scored, shares)
+        dependence = _autoregression(corrected, n, told)
     return dependence
 
 
@@ -126,8 +127,11 @@ def _autocorrelation(scored: Floats, lags: int) -> Floats:
     return np.asarray(found / found[0])
 
 
-def _untied(found: Floats, scored: Floats, shares: Floats) -> Floats:
-    """The autocorrelations behind steps: those of a Gaussian series whose steps correlate as `found`."""
+def _untied(found: Floats, scored: Floats, shares: Floats) -> tuple[Floats, float]:
+    """The autocorrelations behind steps: those of a Gaussian series whose steps correlate as `found`.
+
+    And what a row still tells of them, 1 where there are no steps.
+    """
     levels = np.unique(scored)
     at = normal_quantile(shares)
     rises = np.diff(levels)
@@ -140,25 +144,33 @@ def _untied(found: Floats, scored: Floats, shares: Floats) -> Floats:
         weights[j - 1] = float(rises @ last) ** 2
     variance = float(np.square(scored - scored.mean()).mean())
     rest = max(variance - float(weights.sum()), 0.0)
-    rho = np.linspace(-1.0, 1.0, 401)
+    rho = np.sin(np.linspace(-0.5, 0.5, 401) * math.pi)  # dense where steps make the curve steep
     powers = rho[:, None] ** np.arange(1, _TERMS + 1)
     curve = np.maximum.accumulate((powers @ weights + rest * rho ** (_TERMS + 1)) / variance)
     untied: Floats = np.interp(found, curve, rho)
     untied[0] = 1.0
-    return untied
+    return untied, float(weights[0]) / variance
 
 
-def _autoregression(correlation: Floats, n: int) -> Dependence:
-    """Durbin and Levinson's recursion, as far as the information criterion allows."""
+def _autoregression(correlation: Floats, n: int, told: float = 1.0) -> Dependence:
+    """Durbin and Levinson's recursion, as far as the information criterion allows.
+
+    Where ties let a row tell less (`told` < 1), errors of the correlations are not those of an autoregression of
+    their own: they weigh the more, the less variance is left, and the heavier penalty (Schwarz's) keeps them out.
+    """
     chosen = Dependence(rows=n)
     coefficients = np.empty(0)
-    variance, best = 1.0, 0.0
+    variance, criterion, best = 1.0, 0.0, 0.0
+    tied = told < 1.0
     for order in range(1, min(MOST_LAGS, len(correlation) - 1) + 1):
         partial = (correlation[order] - coefficients @ correlation[order - 1 : 0 : -1]) / variance
+        if order > 1 and abs(partial) >= _STABLE:
+            break  # correlations that no series has, as estimates of rare events may be
         partial = float(np.clip(partial, -_STABLE, _STABLE))
         coefficients = np.append(coefficients - partial * coefficients[::-1], partial)
+        weight = n * told * told * variance if tied else n
+        criterion += weight * math.log1p(-partial * partial) + (math.log(n) if tied else 2.0)
         variance *= 1.0 - partial * partial
-        criterion = n * math.log(variance) + 2 * order
         if criterion < best:
             best = criterion
             # The spectral density at nought over the variance, which is 1; alternating rows are not overrated.

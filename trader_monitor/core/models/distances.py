@@ -57,8 +57,8 @@ def reference_of(baseline: Baseline, precision: DTypeLike = np.float64) -> Refer
     ordered, edges = baseline.ordered(), np.array(baseline.edges)
     counts = np.array(baseline.counts)
     if precision == np.float32 and baseline.precision == "float64":
-        with np.errstate(over="ignore"):
-            ordered, edges = ordered.astype(np.float32), edges.astype(np.float32)
+        most = float(np.finfo(np.float32).max)
+        ordered, edges = (np.clip(each, -most, most).astype(np.float32) for each in (ordered, edges))
         # Values that were apart may now be one: they are counted anew where all of them are there.
         if not baseline.thinned:
             counts = bin_counts(ordered, edges)
