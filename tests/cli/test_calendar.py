@@ -71,12 +71,14 @@ async def test_where_no_daemon_answers_the_tables_do(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(
         '[http]\nlisten = "127.0.0.1:9"\n[rules.r]\nexpr = "up"\nduring = "XNYS"\n'
         '[calendars.desk]\nlike = "XTAI"\nclosed = [2026-11-24]\n'
+        '[trading]\ncalendar = "24/7"\n[[trading.accounts]]\nsource = "a"\ncalendar = "XNYS"\n'
     )
     told = await command("calendar", "--date", "2026-11-24", cwd=tmp_path)
     assert told.code == 0, told.err
-    rows = {line.split()[0]: line for line in told.out.splitlines()[1:3]}
+    rows = {line.split()[0]: line for line in told.out.splitlines()[1:4]}
     assert "no session" in rows["desk"]
     assert "09:30–16:00" in rows["XNYS"]
+    assert "00:00–24:00" in rows["24/7"]
     assert "shown from the tables" in told.out
     told = await command("calendar", "XTAI", "--date", "2026-02-10", cwd=tmp_path)
     assert told.out.splitlines()[1].endswith("2026-02-12"), "a trade of that day settles on a day that only settles"

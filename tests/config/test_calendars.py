@@ -47,6 +47,16 @@ def test_a_rule_and_an_exchange_name_the_shipped_ones(registry: Registry) -> Non
     assert again.calendars["XTAI"] == config.calendars["XTAI"], "equal by value, so that a reload sees what changed"
 
 
+def test_the_conventions_of_figures_name_calendars_too(registry: Registry) -> None:
+    config = taken(
+        '[trading]\ncalendar = "XNYS"\n[[trading.accounts]]\nsource = "tw"\ncalendar = "XTAI"\n'
+        '[[trading.accounts]]\nsource = "crypto"\nannualisation = 365\n',
+        registry,
+    )
+    assert sorted(config.calendars) == ["XNYS", "XTAI"]
+    assert config.trading.calendar_of("tw", None, None) == "XTAI"
+
+
 def test_a_calendar_of_its_own(registry: Registry) -> None:
     config = taken(
         DESK
@@ -125,6 +135,14 @@ WRONG = [
         "an exchange's too, with all that there are where none is near",
         "[exchanges.x]\ncalendar = 'moon'",
         ['line 2: exchanges.x.calendar = "moon": no such calendar; there are 24/7, XNYS, XTAI'],
+    ),
+    (
+        "the calendars of figures' conventions are looked up as well",
+        "[trading]\ncalendar = 'XNYSE'\n[[trading.accounts]]\nsource = 'a'\ncalendar = 'XTAJ'",
+        [
+            'line 2: trading.calendar = "XNYSE": no such calendar; did you mean "XNYS"?',
+            'line 5: trading.accounts[0].calendar = "XTAJ": no such calendar; did you mean "XTAI"?',
+        ],
     ),
     ("an exchange needs its calendar", "[exchanges.x]", ["line 1: exchanges.x.calendar: is missing"]),
     (

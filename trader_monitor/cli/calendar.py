@@ -141,7 +141,7 @@ def _from_tables(args: argparse.Namespace, names: Sequence[str], day: date | Non
     report = Report()
     base = path.resolve().parent if path else Path.cwd()
     wanted = [(name, ("calendar",)) for name in names] if names else _named(raw)
-    tables = {name: table for name, table in raw.get("calendars", {}).items() if isinstance(table, dict)}
+    tables = {name: table for name, table in _tables(raw, "calendars") if isinstance(table, dict)}
     calendars = Calendars(tables, Converter(report, base)).read(wanted)
     if report.found:
         raise Failure("; ".join(str(error) for _, error in report.found), Exit.USAGE)
@@ -150,13 +150,20 @@ def _from_tables(args: argparse.Namespace, names: Sequence[str], day: date | Non
 
 
 def _named(raw: dict[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
-    """The calendars that rules and exchanges name."""
-    found: list[tuple[str, tuple[str, ...]]] = []
-    for section, key in (("rules", "during"), ("exchanges", "calendar")):
-        for name, value in raw.get(section, {}).items():
-            if isinstance(value, dict) and isinstance(value.get(key), str):
-                found.append((value[key], (section, name, key)))
-    return found
+    """The calendars that rules, exchanges and the conventions of figures name, with where."""
+    places = [(("rules", name, "during"), table) for name, table in _tables(raw, "rules")]
+    places += [(("exchanges", name, "calendar"), table) for name, table in _tables(raw, "exchanges")]
+    trading = raw.get("trading")
+    if isinstance(trading, dict):
+        own = trading.get("accounts")
+        places += [(("trading", "", "calendar"), each) for each in (trading, *(own if isinstance(own, list) else ()))]
+    names = [(table.get(place[-1]), place) for place, table in places if isinstance(table, dict)]
+    return [(name, place) for name, place in names if isinstance(name, str)]
+
+
+def _tables(raw: dict[str, Any], section: str) -> list[tuple[str, Any]]:
+    tables = raw.get(section)
+    return list(tables.items()) if isinstance(tables, dict) else []
 
 
 def _table(views: Sequence[dict[str, Any]]) -> str:

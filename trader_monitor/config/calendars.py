@@ -61,13 +61,14 @@ class Calendars:
         self._found: dict[str, Schedule | None] = {}
         self._known = {*tables, *shipped()}
 
-    def read(self, wanted: Iterable[tuple[str, Place]]) -> dict[str, Calendar]:
-        """The configuration's own calendars and those that are wanted, by name; `Place` is where a name was written."""
+    def read(self, wanted: Iterable[tuple[str | None, Place]]) -> dict[str, Calendar]:
+        """The configuration's own calendars and those that are wanted, by name; `Place` is where a name was written, or
+        might have been."""
         names = dict.fromkeys(self._tables)
         for name, place in wanted:
             if name in self._known:
                 names[name] = None
-            else:
+            elif name is not None:
                 self._report.wrong(place, "no such calendar", value=name, hint=among(name, self._known, "calendars"))
         calendars = {}
         for name in names:

@@ -33,6 +33,7 @@ from trader_monitor.config.tables import (
     Ingest,
     Live,
     Logging,
+    Models,
     Rule,
     RuleTable,
     Store,
@@ -52,6 +53,7 @@ SINGLE: Final[dict[str, type[msgspec.Struct]]] = {
     "store": Store,
     "logging": Logging,
     "trading": Trading,
+    "models": Models,
 }
 NAMED: Final = ("collectors", "checks", "actions", "rules", "channels", "calendars", "exchanges")
 DEFAULT_CHANNELS: Final = ("log",)
@@ -132,9 +134,11 @@ class _Reading:
         actions = self._plugins("actions", "action", ActionTable)
         rules = self._rules()
         exchanges = self._exchanges()
-        wanted: list[tuple[str, Place]] = [
-            *((rule.during, ("rules", name, "during")) for name, rule in rules.items() if rule.during is not None),
+        wanted: list[tuple[str | None, Place]] = [
+            *((rule.during, ("rules", name, "during")) for name, rule in rules.items()),
             *((table.calendar, ("exchanges", name, "calendar")) for name, table in exchanges.items()),
+            (trading.calendar, ("trading", "calendar")),
+            *((own.calendar, ("trading", "accounts", at, "calendar")) for at, own in enumerate(trading.accounts)),
         ]
 
         crosscheck.addresses(http, live, self.report)
@@ -154,6 +158,7 @@ class _Reading:
             store=store,
             logging=self._single("logging", Logging()),
             trading=trading,
+            models=self._single("models", Models()),
             collectors=self._plugins("collectors", "collector", CollectorTable, self._always()),
             checks=checks,
             actions=actions,
