@@ -149,7 +149,10 @@ async def test_migrations_bring_an_older_schema_up_to_date(tmp_path: Path) -> No
     await journal.close()
     db = sqlite3.connect(path)
     db.executescript("DROP TABLE block; DELETE FROM snapshot; DROP TRIGGER batch_gone; PRAGMA user_version=1;")
+    db.execute("DROP TRIGGER outcomes_gone")
     for table in ("prediction_schema", "prediction_batch", "prediction_audit", "baseline", "detector", "drift_run"):
+        db.execute(f"DROP TABLE {table}")
+    for table in ("outcome_batch", "performance_memory", "performance_run"):
         db.execute(f"DROP TABLE {table}")
     db.close()
     journal = await opened(path)

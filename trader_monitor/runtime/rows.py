@@ -17,9 +17,10 @@ from typing import NamedTuple, TypeAlias, Union
 import msgspec
 
 from trader_monitor.core.calendar.facts import CalendarChanged
-from trader_monitor.core.facts import EVENT_TYPES, OWN_TYPES, Fact, Labels, Now, Prediction, Samples
+from trader_monitor.core.facts import EVENT_TYPES, OWN_TYPES, Fact, Labels, Now, Outcome, Prediction, Samples
 from trader_monitor.core.ids import raw_of
 from trader_monitor.runtime.audit import audited, write_audit
+from trader_monitor.runtime.outcome_rows import write_outcomes
 from trader_monitor.runtime.prediction_rows import Damaged, Schemas, insert, parts_of
 
 __all__ = [
@@ -301,6 +302,8 @@ class Pen:
         )
         if entries := audited(row.facts, self.audit):
             write_audit(db, seq, row.now.wall, entries, row.trace_id)
+        if outcomes := [fact for fact in row.facts if type(fact) is Outcome]:
+            write_outcomes(db, seq, row.now.wall, outcomes)
         self._seq = seq + len(row.facts) - 1
 
     def seq(self, db: sqlite3.Connection) -> int:
