@@ -72,6 +72,24 @@ async def test_of_a_collector_two_series_are_the_daemon_s_own_and_all_of_one_tha
         assert {dict(labels)["__name__"] for labels in samples.labels[: samples.own]} == own
 
 
+async def test_a_large_collection_is_recorded_in_parts_that_make_up_the_whole() -> None:
+    """Each part is a step of its own, so that others have their turn; what is the daemon's own comes first."""
+
+    async def many(options: Any, env: Any) -> list[Reading]:
+        return [DEPTH(number, place=str(number)) for number in range(2500)]
+
+    clock = ManualClock(mono=0.0)
+    async with house(tables(many), clock) as env, running(collect(env, "it")):
+        parts: list[Samples] = env.journal.facts
+        await until(lambda: len(parts) == 3)
+    assert [len(part.labels) for part in parts] == [1000, 1000, 502]
+    assert [part.own for part in parts] == [2, 0, 0]
+    assert {part.at for part in parts} == {parts[0].at}
+    assert [bool(part.kinds) for part in parts] == [True, False, False]
+    assert sum(value for part in parts for labels, value in zip(part.labels, part.values, strict=True)
+               if ("__name__", "depth") in labels) == sum(range(2500))  # fmt: skip
+
+
 async def test_collectors_of_one_interval_share_their_instants_whenever_they_begin() -> None:
     clock = ManualClock(mono=0.0)
 

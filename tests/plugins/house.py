@@ -111,6 +111,7 @@ class TinyJournal:
         self.facts: list[Any] = []
         self._wakes: list[tuple[tuple[type, ...], Wake]] = []
         self._news = asyncio.Event()
+        self.folding = SimpleNamespace(turn=asyncio.Lock())
 
     async def record(self, facts: Sequence[Fact]) -> None:
         for fact in facts:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
 import structlog
+from anyio import to_thread
 
 from trader_monitor.runtime.env import Env
 from trader_monitor.runtime.readings import Partial, Reading
-from trader_monitor.runtime.rounds import Rounds
+from trader_monitor.runtime.rounds import AT_ONCE, Rounds, in_parts
 from trader_monitor.runtime.threads import StillRunning
 
 if TYPE_CHECKING:
@@ -51,8 +53,10 @@ async def collect(env: Env, name: str) -> None:
         readings, problem = await _asked(env, table)
         ended = env.clock.now()
         refused = rounds.refused
-        samples = rounds.samples(began.wall, readings, up=not problem, seconds=ended.mono - began.mono)
-        await env.journal.record([samples])
+        made = partial(rounds.samples, began.wall, readings, up=not problem, seconds=ended.mono - began.mono)
+        samples = made() if len(readings) <= AT_ONCE else await to_thread.run_sync(made)
+        for part in in_parts(samples):
+            await env.journal.record([part])
         if rounds.refused > refused:
             env.meters.count("monitor_readings_refused_total", rounds.refused - refused, collector=name)
         if problem:
@@ -70,7 +74,7 @@ async def collect(env: Env, name: str) -> None:
             due += missed * table.every
 
 
-async def _asked(env: Env, table: CollectorTable) -> tuple[Iterable[Reading], str]:
+async def _asked(env: Env, table: CollectorTable) -> tuple[Sequence[Reading], str]:
     """The readings, and what went wrong ("" where nothing did)."""
     try:
         with anyio.fail_after(table.timeout):

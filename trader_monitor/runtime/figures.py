@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from trader_monitor.core.calendar.calendar import Calendar, OutsideTable
-from trader_monitor.core.figure import Figure, points
+from trader_monitor.core.figure import Figure, Point, points
 from trader_monitor.core.trading.figures import account_figures, known
 from trader_monitor.runtime.readings import Metric, Reading, gauge
 
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     from trader_monitor.core.trading.terms import Sessions, Terms
     from trader_monitor.runtime.env import Env
 
-__all__ = ["ROOMS", "SHOWN", "figured"]
+__all__ = ["PAUSE_AFTER", "ROOMS", "SHOWN", "figured", "figures_of"]
+
+PAUSE_AFTER = 100
+"""Figures that are read in one go: a few milliseconds where those of an account are made anew."""
 
 
 def accounts(env: Env) -> Iterator[Figure]:
@@ -58,8 +62,7 @@ def agents(env: Env) -> Iterator[Figure]:
 Read: TypeAlias = Callable[["Env"], Iterator[Figure]]
 
 ROOMS: Final[Mapping[str, Read]] = {"accounts": accounts, "exchanges": exchanges, "agents": agents}
-"""The figures of the present that collectors publish, by room. To be read through without a pause: they look at the
-board as it is."""
+"""The figures of the present that collectors publish, by room."""
 
 SHOWN: Final[Mapping[str, tuple[Read, ...]]] = {
     **{name: (read,) for name, read in ROOMS.items()},
@@ -68,14 +71,35 @@ SHOWN: Final[Mapping[str, tuple[Read, ...]]] = {
 """All that there are, by room."""
 
 
-def figured(figures: Iterable[Figure]) -> list[Reading]:
-    """Figures as what a collector yields: values, ends of intervals and numbers of observations."""
-    readings = []
-    for labels, value in points(figures):
-        told = dict(labels)
-        name = told.pop("__name__")
-        readings.append(Reading(name, told, value, _metric(name)))
+async def figures_of(env: Env, room: str, *, published: bool = False) -> list[Figure]:
+    """A room's figures at present, all or those that collectors publish.
+
+    With pauses, in which nobody changes the board: a desk of a hundred bots has ten thousand figures.
+    """
+    found: list[Figure] = []
+    async with env.journal.folding.turn:
+        for read in (ROOMS[room],) if published else SHOWN[room]:
+            for figure in read(env):
+                found.append(figure)
+                if len(found) % PAUSE_AFTER == 0:
+                    await asyncio.sleep(0)
+    return found
+
+
+async def figured(env: Env, room: str) -> list[Reading]:
+    """What a collector yields of a room: values, ends of intervals and numbers of observations."""
+    readings: list[Reading] = []
+    for number, figure in enumerate(await figures_of(env, room, published=True), 1):
+        readings += map(_reading, points((figure,)))
+        if number % PAUSE_AFTER == 0:
+            await asyncio.sleep(0)
     return readings
+
+
+def _reading(point: Point) -> Reading:
+    told = dict(point.labels)
+    name = told.pop("__name__")
+    return Reading(name, told, point.value, _metric(name))
 
 
 @lru_cache(maxsize=4096)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+
+from msgspec.structs import replace
 
 from trader_monitor.core.facts import Labels, Samples
 from trader_monitor.core.series import STALE
 from trader_monitor.runtime.readings import Metric, Reading, gauge
 
-__all__ = ["Rounds"]
+__all__ = ["AT_ONCE", "Rounds", "in_parts"]
+
+AT_ONCE = 1000
+"""Readings that are made samples, or folded, in one go."""
 
 UP = gauge("collector_up", "1 where the collector's last collection went well, else 0.")
 DURATION = gauge("collector_duration_seconds", "How long the collector's last collection took.")
@@ -64,6 +69,21 @@ class Rounds:
     def _tell(self, metric: Metric | None, kinds: dict[str, tuple[str, str]]) -> None:
         if metric is not None and self._told.get(metric.name) != (told := (metric.kind, metric.help)):
             kinds[metric.name] = self._told[metric.name] = told
+
+
+def in_parts(samples: Samples, most: int = AT_ONCE) -> Iterator[Samples]:
+    """The same samples, so many at a time: each part is a step of its own, and others have their turn between two."""
+    if len(samples.labels) <= most:
+        yield samples
+        return
+    for at in range(0, len(samples.labels), most):
+        yield replace(
+            samples,
+            labels=samples.labels[at : at + most],
+            values=samples.values[at : at + most],
+            kinds={} if at else samples.kinds,
+            own=min(max(samples.own - at, 0), most),
+        )
 
 
 def _labels(reading: Reading) -> Labels | None:

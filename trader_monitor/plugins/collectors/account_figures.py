@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from trader_monitor.runtime.env import Env
-from trader_monitor.runtime.figures import ROOMS, figured
+from trader_monitor.runtime.figures import figured
 from trader_monitor.runtime.readings import Reading
 from trader_monitor.runtime.registry import collector
 
@@ -17,4 +17,4 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
 @collector("account_figures", Options)
 async def account_figures(options: Options, env: Env) -> list[Reading]:
     """Performance, risk and limits of every account, from its daily returns and positions."""
-    return figured(ROOMS["accounts"](env))
+    return await figured(env, "accounts")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from trader_monitor.runtime.env import Env
-from trader_monitor.runtime.figures import ROOMS, figured
+from trader_monitor.runtime.figures import figured
 from trader_monitor.runtime.readings import Reading
 from trader_monitor.runtime.registry import collector
 
@@ -17,4 +17,4 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
 @collector("agent_figures", Options)
 async def agent_figures(options: Options, env: Env) -> list[Reading]:
     """Accuracy, calibration, consensus, latency and failures of agents."""
-    return figured(ROOMS["agents"](env))
+    return await figured(env, "agents")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from trader_monitor.runtime.env import Env
-from trader_monitor.runtime.figures import ROOMS, figured
+from trader_monitor.runtime.figures import figured
 from trader_monitor.runtime.readings import Reading
 from trader_monitor.runtime.registry import collector
 
@@ -17,4 +17,4 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
 @collector("exchange_figures", Options)
 async def exchange_figures(options: Options, env: Env) -> list[Reading]:
     """Fill rates, latencies, costs, error rates, headroom, time connected and the ages of market data."""
-    return figured(ROOMS["exchanges"](env))
+    return await figured(env, "exchanges")

@@ -10,16 +10,13 @@ import msgspec
 from aiohttp import web
 
 from trader_monitor.core.figure import CONFIDENCE, Figure
-from trader_monitor.runtime.figures import SHOWN
+from trader_monitor.runtime.figures import PAUSE_AFTER, SHOWN, figures_of
 from trader_monitor.web.app import refusal
 
 if TYPE_CHECKING:
     from trader_monitor.runtime.env import Env
 
 __all__ = ["routes"]
-
-_SOME = 500
-"""Figures that are encoded before others have their turn."""
 
 
 def routes(env: Env) -> list[web.RouteDef]:
@@ -31,12 +28,10 @@ def routes(env: Env) -> list[web.RouteDef]:
         if room is not None and room not in SHOWN:
             return refusal(400, f"there is no room {room[:40]!r}", f"there are {', '.join(SHOWN)}")
         texts: list[bytes] = []
-        for kind, reads in SHOWN.items():
-            if room not in (None, kind):
-                continue
-            chosen = [one for read in reads for one in read(env) if name in (None, one.name) and _has(one, asked)]
-            for at in range(0, len(chosen), _SOME):
-                texts += [msgspec.json.encode(_shown(kind, one)) for one in chosen[at : at + _SOME]]
+        for kind in SHOWN if room is None else (room,):
+            chosen = [one for one in await figures_of(env, kind) if name in (None, one.name) and _has(one, asked)]
+            for at in range(0, len(chosen), PAUSE_AFTER):
+                texts += [msgspec.json.encode(_shown(kind, one)) for one in chosen[at : at + PAUSE_AFTER]]
                 await asyncio.sleep(0)
         head = msgspec.json.encode({"at": env.clock.now().wall, "confidence": CONFIDENCE})[:-1]
         body = b"".join([head, b',"figures":[', b",\n".join(texts), b"]}\n"])
