@@ -83,7 +83,8 @@ class Board:
         self.steps = own.steps
         self.deaths = own.deaths
         marks = self.marks = Marks(series.max_series)
-        fills, accounts, exchanges = Fills(tally, marks), Accounts(tally), Exchanges(tally)
+        accounts, exchanges = Accounts(tally, marks), Exchanges(tally)
+        fills = Fills(tally, marks, accounts.exposures)
         agents, models = Agents(tally), Models(tally)
         bots = self._bots = Bots(tally)
         self.closures = Closures()
@@ -156,6 +157,7 @@ class Board:
         self._own.unpark(now)
         yield from self._tally.settling()
         yield from self._fills.revaluing(now_ms)
+        yield from self._tally.settling()
         self._tally.refresh(now_ms)
 
     def rebase(self, now: Now) -> None:

@@ -63,6 +63,9 @@ class Desk:
         return None
 
 
+FLAT = Exposure(0.0, 0.0, 0.0, 0.0, 0, 0, 0.0, 0.0)
+
+
 def test_an_account() -> None:
     desk = Desk()
     desk.equity(500.0)
@@ -100,6 +103,11 @@ def test_groups() -> None:
     desk.report("BTC", 1.0, 100.0, exchange="binance", sector="digital")
     assert desk.said("exposure_gross_sector", sector="crypto") == 200.0, "it moved to another sector"
     assert desk.said("exposure_gross_sector", sector="digital") == 100.0
+    desk.report("BTC", -2.0, 100.0, exchange="kraken")
+    assert desk.said("exposure_gross_sector", sector="crypto") is None, "a sector that nobody is in any more ends"
+    desk.report("XOM", 3.0, 100.0, source="other", currency="EUR")
+    assert desk.said("exposure_gross", source="other", currency="USD") is None, "so does a currency"
+    assert desk.said("exposure_gross", source="other", currency="EUR") == 300.0
 
 
 def test_what_is_flat_is_zero_so_that_an_alert_about_it_ends() -> None:
@@ -110,8 +118,10 @@ def test_what_is_flat_is_zero_so_that_an_alert_about_it_ends() -> None:
     for name in ("gross", "net", "gross_symbol", "gross_sector", "gross_exchange", "leverage_ratio", "positions"):
         assert desk.said(f"exposure_{name}") == 0.0
     assert desk.said("exposure_largest_ratio") == 0.0
-    assert desk.of() is None
-    assert list(desk.accounts.exposures.keys()) == []
+    assert desk.of() == FLAT
+    assert list(desk.accounts.exposures.keys()) == [("bot", "main", "USD")]
+    desk.report("BTC", 0.0)
+    assert desk.said("exposure_gross_sector", sector="crypto") == 0.0, "what is flat may leave out where it belonged"
     desk.report("BTC", 1.0, 50.0, exchange="binance", sector="crypto")
     assert desk.said("exposure_gross_symbol") == 50.0
 
@@ -183,7 +193,7 @@ def test_an_older_report_changes_nothing() -> None:
     assert desk.of() == Exposure(100.0, 100.0, 100.0, 0.0, 1, 0, 1.0, 1.0)
     desk.report("BTC", 0.0, at=600.0)
     desk.report("BTC", 7.0, 100.0, at=550.0)
-    assert desk.of() is None, "not of what is flat either"
+    assert desk.of() == FLAT, "not of what is flat either"
 
 
 def test_the_largest_is_found_again_when_it_shrinks() -> None:
@@ -202,7 +212,7 @@ def test_fills_count_until_the_bot_reports() -> None:
     assert desk.of() == Exposure(100.0, 100.0, 100.0, 0.0, 2, 1, 1.0, 1.0)
     desk.report("BTC", 3.0, 100.0)
     assert desk.of() == Exposure(300.0, 300.0, 300.0, 0.0, 1, 0, 1.0, 1.0), "nothing is counted twice"
-    assert desk.said("exposure_gross_exchange", exchange="binance") == 0.0
+    assert desk.said("exposure_gross_exchange", exchange="binance") is None
     desk.hold("ETH", 5.0, 50.0)
     assert desk.of() == Exposure(300.0, 300.0, 300.0, 0.0, 1, 0, 1.0, 1.0), "the bot's own word stands"
 
@@ -294,7 +304,8 @@ def test_change_by_change_is_the_same_as_all_at_once(changes: list[Any], cut: in
             groups["sector", fact.sector, fact.currency].append(value or 0.0)
         if exchange:
             groups["exchange", exchange, fact.currency].append(value or 0.0)
-    assert set(desk.accounts.exposures.keys()) == {("bot", "main", currency) for currency in values}
+    assert set(desk.accounts.exposures.keys()) >= {("bot", "main", currency) for currency in values}
+    assert all(key[2] in values or desk.of(key[2]) == FLAT for key in desk.accounts.exposures.keys())  # noqa: SIM118
     for currency, worth in values.items():
         known = [value for value in worth if value is not None]
         gross = sum(map(abs, known))

@@ -155,8 +155,8 @@ class Accounts:
                     family.end(key, t_ms)
             elif not family.standing:
                 family.place(key, t_ms, reading.value)
-            elif reading != before:
-                family.write(key, t_ms, reading.value)
+            else:
+                family.cell(key).stand(t_ms, reading.value)
         shown.readings = readings
         for window, value in zip(WINDOWS, curve.returns(), strict=True):
             named = (*key, window)

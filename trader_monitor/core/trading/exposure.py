@@ -1,8 +1,8 @@
 """Exposure: what the open positions are worth, by account, symbol, sector and exchange, each currency by itself.
 
 A bot's own position reports count; an account that has never reported one is taken from its fills. What is flat says
-0 and not nothing, because an alert about it ends only where its condition is known to be false; its series end
-when a month has passed (`tally`).
+0 and not nothing, because an alert about it ends only where its condition is known to be false. Its series end when
+its positions are in another currency or sector, or are forgotten to make room for others.
 
 Memory: some 700 bytes per position, for no more positions than there may be series.
 """
@@ -53,7 +53,7 @@ class _Held:
         self.currency: str | None = None
         self.sector: str | None = None
         self.sums: tuple[()] | tuple[AccountSum, *tuple[Sum, ...]] = ()
-        """Where it is counted, its account first; none where it is flat."""
+        """Where it belongs, its account first."""
 
 
 class Exposures:
@@ -63,7 +63,7 @@ class Exposures:
         self.tally = tally
         self._equity_of = equity_of
         self._held: dict[HoldingKey, _Held] = {}
-        self._reporting: set[tuple[str, str | None]] = set()
+        self._reporting: dict[tuple[str, str | None], None] = {}
         """Accounts (source, account) that have reported a position."""
         self._from_fills: dict[tuple[str, str | None], set[HoldingKey]] = {}
         """The positions of the others."""
@@ -72,14 +72,17 @@ class Exposures:
         self._groups: dict[tuple[str, Key], Sum] = {}
         money = ("source", "account", "currency")
         state = tally.state
-        self._gross = state("exposure_gross", "Positions at their marks, longs and shorts added up.", *money)
-        self._net = state("exposure_net", "Positions at their marks, longs less shorts.", *money)
-        self._long = state("exposure_long", "Long positions at their marks.", *money)
-        self._short = state("exposure_short", "Short positions at their marks, positive.", *money)
-        self._positions = state("exposure_positions", "Open positions.", *money)
-        self._unpriced = state("exposure_unpriced_positions", "Open positions without a known price.", *money)
-        self._largest = state("exposure_largest_ratio", "The largest position in gross exposure.", *money)
-        self._herfindahl = state("exposure_herfindahl_ratio", "Sum of squared shares in gross exposure.", *money)
+        self._of_account = (
+            state("exposure_gross", "Positions at their marks, longs and shorts added up.", *money),
+            state("exposure_net", "Positions at their marks, longs less shorts.", *money),
+            state("exposure_long", "Long positions at their marks.", *money),
+            state("exposure_short", "Short positions at their marks, positive.", *money),
+            state("exposure_positions", "Open positions.", *money),
+            state("exposure_unpriced_positions", "Open positions without a known price.", *money),
+            state("exposure_largest_ratio", "The largest position in gross exposure.", *money),
+            state("exposure_herfindahl_ratio", "Sum of squared shares in gross exposure.", *money),
+        )
+        """In the order of `Exposure`."""
         self._leverage = state("exposure_leverage_ratio", "Gross exposure by equity.", *money)
         self.of_group: dict[str, tuple[Family, Family]] = {
             name: (
@@ -103,22 +106,26 @@ class Exposures:
         if owner not in self._reporting:
             if len(self._reporting) >= self.tally.series.max_series:
                 return
-            self._reporting.add(owner)
-            for other in self._from_fills.pop(owner, ()):
-                self._place(self._held.pop(other), 0.0, None, None, None, t_ms)
-        found = self._find(key)
+            self._reporting[owner] = None
+            for other in list(self._from_fills.get(owner, ())):
+                self._drop(self._held[other], t_ms)
+            self._from_fills.pop(owner, None)
+        found = self._find(key, t_ms)
         if found is None or (found.at is not None and position.at < found.at):
             return
         found.at = position.at
         value = None
         if price is not None:
             value = position.quantity * price * (1.0 if position.multiplier is None else position.multiplier)
-        self._place(found, position.quantity, value, position.currency, position.sector, t_ms)
+        currency, sector = position.currency, position.sector
+        if not position.quantity:
+            currency, sector = currency or found.currency, sector or found.sector
+        self._place(found, position.quantity, value, currency, sector, t_ms)
 
     def hold(self, key: HoldingKey, quantity: float, value: float | None, currency: str | None, t_ms: int) -> None:
         """A position from fills: signed quantity, signed value at the mark or None; unless the bot reports its own."""
         owner = (key[0], key[1])
-        if owner not in self._reporting and (held := self._find(key)) is not None:
+        if owner not in self._reporting and (held := self._find(key, t_ms)) is not None:
             self._from_fills.setdefault(owner, set()).add(key)
             self._place(held, quantity, value, currency, None, t_ms)
 
@@ -129,16 +136,16 @@ class Exposures:
                 found.touch(t_ms)
 
     def of(self, source: str, account: str | None, currency: str | None) -> Exposure | None:
-        """The account's exposure in the currency; None where it has no open position in it."""
+        """The account's exposure in the currency; None where it has never had a position in it."""
         found = self._accounts.get((source, account, currency))
         return None if found is None else found.exposure()
 
     def keys(self) -> Iterator[tuple[str, str | None, str | None]]:
-        """Source, account and currency of all that is open."""
+        """Source, account and currency of all positions, flat ones too."""
         for source, account, currency in self._accounts:
             yield str(source), account, currency
 
-    def _find(self, key: HoldingKey) -> _Held | None:
+    def _find(self, key: HoldingKey, t_ms: int) -> _Held | None:
         """The position, new if need be; None where there is no room for one more."""
         held = self._held.get(key)
         if held is None:
@@ -146,11 +153,18 @@ class Exposures:
             if len(self._held) >= most:
                 if self._open > most - max(1, most // 10):
                     return None
-                for flat in [key for key, held in self._held.items() if not held.sums]:
-                    del self._held[flat]
-                    self._from_fills.get(flat[:2], set()).discard(flat)
+                for flat in [held for held in self._held.values() if not held.quantity]:
+                    self._drop(flat, t_ms)
             held = self._held[key] = _Held(key)
         return held
+
+    def _drop(self, held: _Held, t_ms: int) -> None:
+        """Forgets a position, and what only it belonged to."""
+        self._place(held, 0.0, None, held.currency, held.sector, t_ms)
+        for total in held.sums:
+            total.members -= 1
+        del self._held[held.key]
+        self._from_fills.get(held.key[:2], set()).discard(held.key)
 
     def _place(
         self,
@@ -162,25 +176,26 @@ class Exposures:
         t_ms: int | None,
     ) -> None:
         """Counts the position where it belongs, and no longer where it was; without a time nothing is written."""
-        before, key, had = held.sums, held.key, held.amount
+        before, key, had, was = held.sums, held.key, held.amount, bool(held.quantity)
         if value is not None and not abs(value) <= _MOST:
             value = None
         size = None if value is None or not quantity else int(abs(value) * SCALE)
         amount = held.amount = 0 if size is None else size if value is not None and value > 0 else -size
-        if not quantity:
-            held.sums = ()
-        elif not before or (currency, sector) != (held.currency, held.sector):
+        if not before or (currency, sector) != (held.currency, held.sector):
             held.sums = self._sums_of(key, currency, sector)
         held.quantity, held.value, held.currency, held.sector = quantity, value, currency, sector
+        opened = bool(quantity)
+        self._open += opened - was
         if held.sums is before:
             for total in before:
-                total.add(amount - had, abs(amount) - abs(had), 0, t_ms)
+                total.add(amount - had, abs(amount) - abs(had), opened - was, t_ms)
         else:
-            self._open += bool(held.sums) - bool(before)
             for total in before:
-                total.add(-had, -abs(had), -1, t_ms)
+                total.members -= 1
+                total.add(-had, -abs(had), -was, t_ms)
             for total in held.sums:
-                total.add(amount, abs(amount), 1, t_ms)
+                total.members += 1
+                total.add(amount, abs(amount), opened, t_ms)
             if before:
                 before[0].resize(key, None)
         if held.sums:
@@ -209,22 +224,20 @@ class Exposures:
 
     def show(self, account: AccountSum) -> None:
         """Writes an account's series."""
-        key, t_ms, exposure = account.key, account.meant, account.exposure()
-        self._gross.write(key, t_ms, exposure.gross)
-        self._net.write(key, t_ms, exposure.net)
-        self._long.write(key, t_ms, exposure.long)
-        self._short.write(key, t_ms, exposure.short)
-        self._positions.write(key, t_ms, float(exposure.positions))
-        self._unpriced.write(key, t_ms, float(exposure.unpriced))
-        self._largest.write(key, t_ms, exposure.largest)
-        self._herfindahl.write(key, t_ms, exposure.herfindahl)
+        key, t_ms = account.key, account.meant
+        if not account.members:
+            for family in (*self._of_account, self._leverage):
+                family.end(key, t_ms)
+            del self._accounts[key]
+            return
+        exposure = account.exposure()
+        for family, value in zip(self._of_account, exposure, strict=True):
+            family.cell(key).stand(t_ms, float(value))
         equity = self._equity_of(str(key[0]), key[1], key[2])
         if equity is not None and equity > 0:
-            self._leverage.write(key, t_ms, exposure.gross / equity)
+            self._leverage.cell(key).stand(t_ms, exposure.gross / equity)
         else:
             self._leverage.end(key, t_ms)
-        if not exposure.positions:
-            del self._accounts[key]
 
     def forget(self, total: Sum) -> None:
         """Nothing is open there any more."""
@@ -237,7 +250,7 @@ class Exposures:
 
     def restore(self, reporting: list[tuple[str, str | None]], kept: list[HeldKept]) -> None:
         """Takes what was kept; nothing is written, as the series go on from where they were."""
-        self._reporting.update(reporting)
+        self._reporting.update(dict.fromkeys(reporting))
         for key, at, quantity, value, currency, sector in map(astuple, kept):
             held = self._held[key] = _Held(key)
             held.at = at

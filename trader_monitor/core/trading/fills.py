@@ -21,6 +21,7 @@ from trader_monitor.core.facts import Trade
 from trader_monitor.core.tally import PAUSE_AFTER, Tally
 from trader_monitor.core.trading.corrections import Entry, Tail
 from trader_monitor.core.trading.decimals import exact
+from trader_monitor.core.trading.exposure import Exposures
 from trader_monitor.core.trading.holdings import Holdings, StrategyBookKey, StrategyLedgerKey
 from trader_monitor.core.trading.keeping import dumped, loaded
 from trader_monitor.core.trading.line import Line
@@ -45,9 +46,9 @@ AT_ONCE = 64
 class Fills:
     """All books and ledgers, by what their trades name; see `Holdings` for what they take."""
 
-    def __init__(self, tally: Tally, marks: Marks) -> None:
+    def __init__(self, tally: Tally, marks: Marks, exposures: Exposures | None = None) -> None:
         self.marks = marks
-        self.holdings = holdings = Holdings(tally, marks)
+        self.holdings = holdings = Holdings(tally, marks, exposures)
         self.metrics = holdings.metrics
         self.books = holdings.books
         self.ledgers = holdings.ledgers

@@ -8,6 +8,7 @@ from trader_monitor.core.tally import Tally
 from trader_monitor.core.trading.book import Book
 from trader_monitor.core.trading.corrections import Tail, segment_for
 from trader_monitor.core.trading.decimals import exact
+from trader_monitor.core.trading.exposure import Exposures
 from trader_monitor.core.trading.ledger import Ledger
 from trader_monitor.core.trading.line import Line, LineKey
 from trader_monitor.core.trading.marks import Marks
@@ -28,9 +29,10 @@ _Own: TypeAlias = tuple[str, str | None]
 class Holdings:
     """Everything that fills change. Where there is no room for its series, nothing new is kept."""
 
-    def __init__(self, tally: Tally, marks: Marks) -> None:
+    def __init__(self, tally: Tally, marks: Marks, exposures: Exposures | None = None) -> None:
         self.tally = tally
         self.marks = marks
+        self.exposures = exposures
         self.metrics = Metrics(tally)
         self.books: dict[BookKey, Book] = {}
         self.ledgers: dict[LedgerKey, Ledger] = {}

@@ -143,9 +143,13 @@ class Position(Shown[BookKey, Book]):
             self.write(metrics.strategy_quantity, float(book.quantity))
         if account is None:
             return
+        price = self.mark() if book.quantity else None
+        if holdings.exposures is not None and holdings.books.get(self.key) is book:
+            quantity, points = float(book.quantity), float(book.multiplier or 1)
+            value = None if price is None else quantity * price * points
+            holdings.exposures.hold(self.key, quantity, value, book.currency, self.meant)
         average = fifo = ZERO
         if book.quantity:
-            price = self.mark()
             if price is None:
                 return
             average, fifo = book.worth(exact(price))

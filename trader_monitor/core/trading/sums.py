@@ -48,13 +48,15 @@ class Exposure(NamedTuple):
 class Sum:
     """Positions of one group in one currency, added up; writes its series at the step's end."""
 
-    __slots__ = ("_dirty", "exposures", "family", "gross", "key", "meant", "net", "positions")
+    __slots__ = ("_dirty", "exposures", "family", "gross", "key", "meant", "members", "net", "positions")
 
     def __init__(self, exposures: Sums, family: str, key: Key) -> None:
         self.exposures = exposures
         self.family = family
         self.key = key
         self.gross = self.net = self.positions = 0
+        self.members = 0
+        """Who belongs here, flat ones too; where nobody does any more, the series end."""
         self.meant = 0
         self._dirty = False
 
@@ -75,10 +77,13 @@ class Sum:
 
     def settle(self) -> None:
         self._dirty = False
-        gross, net = self.exposures.of_group[self.family]
-        gross.write(self.key, self.meant, self.gross / SCALE)
-        net.write(self.key, self.meant, self.net / SCALE)
-        if not self.positions:
+        families = self.exposures.of_group[self.family]
+        if self.members:
+            for family, money in zip(families, (self.gross, self.net), strict=True):
+                family.cell(self.key).stand(self.meant, money / SCALE)
+        else:
+            for family in families:
+                family.end(self.key, self.meant)
             self.exposures.forget(self)
 
 
