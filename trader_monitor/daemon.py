@@ -4,7 +4,7 @@
     ├ retain       snapshots, history, retention
     ├ alerting     evaluate*, one notify per channel
     ├ health       recover, one check each
-    ├ measure      one collect each
+    ├ measure      drift, one collect each
     ├ doors        api, live, ingest
     └ pulse*       watchdog, status
 
@@ -29,6 +29,7 @@ from trader_monitor.core.alerts.judge import compile_rules
 from trader_monitor.core.facts import ChildDied, Samples
 from trader_monitor.loops.check import check
 from trader_monitor.loops.collect import collect
+from trader_monitor.loops.drift import drift
 from trader_monitor.loops.evaluate import evaluate
 from trader_monitor.loops.notify import notify
 from trader_monitor.loops.pulse import pulse
@@ -50,7 +51,7 @@ from trader_monitor.runtime.statistics.worker import Worker
 from trader_monitor.runtime.store import SchemaNewer, StoreLocked
 from trader_monitor.runtime.supervisor import Child, Escalated, Supervisor
 from trader_monitor.runtime.systemd import Notifier
-from trader_monitor.web.api import alerts, board, calendars, checks, events, figures, metrics, page, prometheus
+from trader_monitor.web.api import alerts, board, calendars, checks, events, figures, metrics, models, page, prometheus
 from trader_monitor.web.app import serve
 from trader_monitor.web.live import live
 from trader_monitor.web.socket import ingest
@@ -71,7 +72,7 @@ SETTLE_AFTER = 3.0
 FAILED = 1
 TURN = 0.0001
 """Seconds after which a thread that only computes (a query) has to let the event loop have its turn."""
-TOPICS = (page, board, alerts, calendars, checks, events, figures, metrics, prometheus)
+TOPICS = (page, board, alerts, calendars, checks, events, figures, metrics, models, prometheus)
 
 
 def run(path: Path, *, log_format: Format | None = None) -> int:
@@ -129,6 +130,7 @@ class House:
             judge=rules,
             max_series=self.config.store.max_series,
         )
+        self.journal.pen.audit = self.config.models.audit
         env = self.env = Env(
             clock=self.clock,
             journal=self.journal,
@@ -220,8 +222,11 @@ class House:
                 ),
             ],
             "measure": [
-                Child(f"collect:{name}", partial(collect, env, name), made_of=table)
-                for name, table in config.collectors.items()
+                Child("drift", partial(drift, env)),
+                *(
+                    Child(f"collect:{name}", partial(collect, env, name), made_of=table)
+                    for name, table in config.collectors.items()
+                ),
             ],
             "doors": [
                 Child("api", lambda: serve(env, lend(doors.http), [topic.routes(env) for topic in TOPICS])),
@@ -277,6 +282,7 @@ class House:
         self.config = with_fixed(fresh, self.config)
         open_log(fresh.logging.level, self.log_format or fresh.logging.format, secrets=secrets(fresh))
         self.journal.judge = rules
+        self.journal.pen.audit = fresh.models.audit
         changed: list[str] = []
         for name, children in self.branches(self.env).items():
             changed += await self.trees[name].adjust(children)

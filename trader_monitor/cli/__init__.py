@@ -24,6 +24,8 @@ COMMANDS: Final = {
     "query": "ask the daemon's series in PromQL",
     "alerts": "what is firing, and what was",
     "calendar": "when each market is open; close a day by command",
+    "baseline": "what models were like when they were fit for use: set, show, list",
+    "audit": "what models predicted, by which inputs, for those that were asked to be audited",
     "test-alert": "send a test notice to one channel",
     "play": "play a bot's recording into the running daemon",
     "demo": "five minutes that show everything, on a temporary store",

@@ -29,6 +29,7 @@ __all__ = [
     "Ingest",
     "Live",
     "Logging",
+    "Models",
     "Rule",
     "RuleTable",
     "Store",
@@ -79,6 +80,18 @@ class Logging(Struct, frozen=True, kw_only=True):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "console"] = "auto"
+
+
+class Models(Struct, frozen=True, kw_only=True):
+    """`[models]`: a run of drift is made of the last `window` predictions, each time that `step` new ones have come
+    (none given: a whole window), and once a day where any came. `important` features, by model, make drift severe.
+    With `audit` every prediction gets an entry in the audit."""
+
+    audit: bool = False
+    every: Every = Duration(60.0)
+    window: Annotated[int, Meta(ge=1_000, le=10_000)] = 1_000
+    step: Annotated[int, Meta(ge=100, le=10_000)] | None = None
+    important: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class CollectorTable(Struct, frozen=True, kw_only=True):
@@ -213,6 +226,7 @@ class Config(Struct, frozen=True, kw_only=True):
     store: Store = Store()
     logging: Logging = Logging()
     trading: Trading = Trading()
+    models: Models = Models()
     collectors: dict[str, CollectorTable] = field(default_factory=dict)
     checks: dict[str, CheckTable] = field(default_factory=dict)
     actions: dict[str, ActionTable] = field(default_factory=dict)

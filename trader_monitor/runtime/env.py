@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from trader_monitor.runtime.statistics.worker import Worker
 from trader_monitor.runtime.threads import Threads
+from trader_monitor.runtime.watched import Watched
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +50,7 @@ class Env:
     reload: Callable[[], Awaitable[Any]]
     threads: Threads = field(default_factory=Threads)
     statistics: Worker = field(default_factory=Worker)
+    watched: Watched = field(default_factory=Watched)
 
     @property
     def board(self) -> Board:

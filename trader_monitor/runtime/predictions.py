@@ -23,7 +23,7 @@ from trader_monitor.core.models.features import MAX_WORDS, Cells, codes_of
 from trader_monitor.runtime.prediction_rows import Columns, full, opened
 from trader_monitor.runtime.store import open_read_only
 
-__all__ = ["Known", "Predictions", "known", "read"]
+__all__ = ["Known", "Predictions", "columns_of", "known", "news", "read"]
 
 Floats: TypeAlias = NDArray[np.float64]
 _NAMES = msgspec.msgpack.Decoder(tuple[str, ...] | None)
@@ -117,6 +117,27 @@ def known(path: Path, model: str | None = None) -> list[Known]:
     )
     with closing(open_read_only(path)) as db:
         return [Known(*row) for row in db.execute(sql, () if model is None else (model,))]
+
+
+def news(path: Path, after: int) -> list[Known]:
+    """The same of the parts behind a cursor alone; it looks at no other."""
+    sql = (
+        "SELECT model, version, sum(rows), min(t0), max(t1), max(part.id) FROM"
+        " (SELECT id, schema, rows, t0, t1 FROM prediction_batch WHERE id > ?) AS part"
+        " JOIN prediction_schema ON prediction_schema.id = schema GROUP BY model, version ORDER BY model, version"
+    )
+    with closing(open_read_only(path)) as db:
+        return [Known(*row) for row in db.execute(sql, (after,))]
+
+
+def columns_of(path: Path, model: str, version: str, since: float, until: float) -> tuple[tuple[str, ...], int]:
+    """The features that a version has in parts that reach into a time, and about how many rows those have."""
+    sql = "SELECT schema, sum(rows) FROM prediction_batch WHERE schema = ? AND t1 >= ? AND t0 < ?"
+    with closing(open_read_only(path)) as db:
+        schemas = _schemas(db, model, version)
+        found = [db.execute(sql, (schema, since, until)).fetchone() for schema in schemas]
+    there = [(schemas[schema], rows) for schema, rows in found if rows]
+    return _union(schema for schema, _ in there), sum(rows for _, rows in there)
 
 
 def read(

@@ -41,15 +41,14 @@ _TABLES = (
     _Table("ids", 3),
     _Table("snapshot", 6),
     _Table("prediction_schema", 5),
-    _Table("baseline", 7),
-    _Table("detector", 7),
+    _Table("baseline", 8),
+    _Table("detector", 9),
     _Table("performance_memory", 6),
     _Table("prediction_batch", 8, newest_first=True),
     _Table("outcome_batch", 8, newest_first=True),
     _Table("prediction_audit", 6, newest_first=True),
     _Table("batch", 9, newest_first=True),
-    _Table("drift_run", 6, newest_first=True),
-    _Table("performance_run", 6, newest_first=True),
+    _Table("drift_run", 7, newest_first=True),
     _Table("block", 11, newest_first=True),
 )
 

@@ -41,21 +41,24 @@ CREATE TABLE baseline (
   model TEXT NOT NULL,
   version TEXT NOT NULL,
   feature TEXT NOT NULL,
+  staged TEXT NOT NULL,                -- empty, or the token of the set that it will be a part of once that is whole
   at REAL NOT NULL,                    -- when it was set
   crc INTEGER NOT NULL,
   body BLOB NOT NULL,
-  UNIQUE (model, version, feature)
+  UNIQUE (model, version, feature, staged)
 );
 
 CREATE TABLE detector (
   id INTEGER PRIMARY KEY,
   model TEXT NOT NULL,
   version TEXT NOT NULL,
+  part TEXT NOT NULL,                  -- the first of the features that it watches
+  staged TEXT NOT NULL,                -- as that of the baselines which it was made with
   at REAL NOT NULL,
   cursor INTEGER NOT NULL,             -- the newest prediction_batch that the state has taken in
   crc INTEGER NOT NULL,
   body BLOB NOT NULL,
-  UNIQUE (model, version)
+  UNIQUE (model, version, part, staged)
 );
 
 CREATE TABLE drift_run (
@@ -63,6 +66,7 @@ CREATE TABLE drift_run (
   model TEXT NOT NULL,
   version TEXT NOT NULL,
   at REAL NOT NULL,
+  cursor INTEGER NOT NULL,             -- the newest prediction_batch that it has seen
   crc INTEGER NOT NULL,
   body BLOB NOT NULL
 );
