@@ -58,6 +58,14 @@ def test_a_sum_is_the_caller_s_own() -> None:
     assert rolling.total(HOUR, T0) == {1: 1.0}
 
 
+def test_a_late_cell_to_which_nothing_was_added_is_none() -> None:
+    rolling = Rolling()
+    add(rolling, T0 + AN_HOUR, 1, 1.0)
+    rolling.cell(T0)
+    assert rolling.total(DAY, T0 + AN_HOUR) == {1: 1.0}
+    assert not rolling.dump().hours
+
+
 def test_an_empty_one_survives_a_restart() -> None:
     rolling = again(Rolling())
     add(rolling, T0, 1, 1.0)

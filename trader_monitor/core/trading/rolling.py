@@ -16,6 +16,7 @@ from __future__ import annotations
 from array import array
 from typing import TypeAlias
 
+import numpy as np
 from msgspec import Struct
 
 __all__ = [
@@ -115,14 +116,10 @@ class Rolling:
         known = self._sums.get(window)
         if known is None or known[0] != begin_ms or known[1] != self._version:
             self._freeze()
-            closed: Cell = {}
-            for index, raw in self._hours.items():
-                if index * HOUR_MS >= begin_ms and window.step_ms == HOUR_MS:
-                    _add(closed, _cell(raw))
-            for index, raw in self._fives.items():
-                if index * STEP_MS >= begin_ms:
-                    _add(closed, _cell(raw))
-            known = self._sums[window] = (begin_ms, self._version, closed)
+            closed = [raw for index, raw in self._fives.items() if index * STEP_MS >= begin_ms]
+            if window.step_ms == HOUR_MS:
+                closed += [raw for index, raw in self._hours.items() if index * HOUR_MS >= begin_ms]
+            known = self._sums[window] = (begin_ms, self._version, _sum(closed))
         found = known[2].copy()
         if self.begin_ms >= begin_ms:
             _add(found, self.current)
@@ -170,8 +167,21 @@ class Rolling:
     def _freeze(self) -> None:
         """Closes the cells that late observations had opened again."""
         for (step_ms, index), cell in self._thawed.items():
-            (self._fives if step_ms == STEP_MS else self._hours)[index] = _frozen(cell)
+            if cell:
+                (self._fives if step_ms == STEP_MS else self._hours)[index] = _frozen(cell)
         self._thawed.clear()
+
+
+def _sum(cells: list[bytes]) -> Cell:
+    """What many closed cells hold together."""
+    if not cells:
+        return {}
+    sizes = [len(raw) // _EACH for raw in cells]
+    keys = np.concatenate([np.frombuffer(raw, np.intc, n) for raw, n in zip(cells, sizes, strict=True)])
+    split = array("i").itemsize
+    values = np.concatenate([np.frombuffer(raw, np.float64, n, n * split) for raw, n in zip(cells, sizes, strict=True)])
+    held = np.flatnonzero(np.bincount(keys))
+    return dict(zip(held.tolist(), np.bincount(keys, values)[held].tolist(), strict=True))
 
 
 def _add(sums: Cell, more: Cell) -> None:
