@@ -28,7 +28,7 @@ def deviation(name: str) -> float:
 
 def law(name: str, streams: int, rng: np.random.Generator) -> Take:
     """Stationary from the first row."""
-    shape = {
+    shape: dict[str, Callable[[tuple[int, int]], Floats]] = {
         "normal": lambda size: rng.standard_normal(size),
         "t3": lambda size: rng.standard_t(3, size),
         "uniform": lambda size: rng.random(size),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -36,12 +37,10 @@ def fresh() -> Detectors:
     return Detectors.decode(FRESH)
 
 
-def one(
-    values: np.ndarray, baseline: np.ndarray | None = None, **options: float
-) -> tuple[Detectors, tuple[Alarm, ...]]:
+def one(values: np.ndarray, baseline: np.ndarray | None = None) -> tuple[Detectors, tuple[Alarm, ...]]:
     """A single feature `x`, over standard normal rows if not told otherwise."""
     rows = np.random.default_rng(1).standard_normal(2_000) if baseline is None else baseline
-    detectors = Detectors.of(rows[:, None], ("x",), **options)
+    detectors = Detectors.of(rows[:, None], ("x",))
     return detectors, detectors.update(np.asarray(values, dtype=float)[:, None])
 
 
@@ -212,9 +211,19 @@ CONSTANT, SHORT = (
         (np.arange(1_000) % 7, "7 distinct values"),
         (np.where(np.arange(9_000) < 8_960, 0.0, np.arange(9_000)), "99 % of the baseline is one value"),
         (1e9 + np.random.default_rng(0).standard_normal(1_000) * 1e-3, "too near to it"),
+        (1e200 * np.random.default_rng(0).standard_normal(1_000), "too large"),
         (np.sin(np.arange(1_000)), "without error"),
     ],
-    ids=["constant", "few rows", "all NaN", "category", "nearly constant", "below precision", "foretold"],
+    ids=[
+        "constant",
+        "few rows",
+        "all NaN",
+        "category",
+        "nearly constant",
+        "below precision",
+        "beyond range",
+        "foretold",
+    ],
 )
 def test_a_feature_that_cannot_be_watched_says_why(values: np.ndarray, why: str) -> None:
     """It has no state, gives no alarm whatever comes, and does not disturb its neighbour."""
@@ -288,7 +297,7 @@ def test_the_figures_name_their_promise() -> None:
     ],
 )
 def test_what_does_not_fit_is_refused(
-    shape: tuple[int, ...], names: tuple[str, ...], options: dict[str, float], fault: str
+    shape: tuple[int, ...], names: tuple[str, ...], options: dict[str, Any], fault: str
 ) -> None:
     with pytest.raises(ValueError, match=fault):
         Detectors.of(np.zeros(shape), names, **options)
@@ -300,10 +309,10 @@ def test_rows_of_another_width_are_refused(shape: tuple[int, ...]) -> None:
         fresh().update(np.zeros(shape))
 
 
-def damaged() -> bytes:
-    """Encoded detectors of which one array is too short."""
+def damaged(field: str) -> bytes:
+    """Encoded detectors of which one field has too little: a number of the first array, or the last item."""
     kept = msgspec.msgpack.decode(FRESH[10:])
-    kept["arrays"][0] = kept["arrays"][0][:-8]
+    kept[field] = [kept[field][0][:-8], *kept[field][1:]] if field == "arrays" else kept[field][:-1]
     return FRESH[:10] + msgspec.msgpack.encode(kept)
 
 
@@ -316,7 +325,9 @@ def damaged() -> bytes:
         (b"detectors\x07", "version 7"),
         (FRESH[:-20], "damaged"),
         (FRESH[:10] + msgspec.msgpack.encode({"names": []}), "damaged"),
-        (damaged(), "damaged"),
+        (damaged("arrays"), "damaged"),
+        (damaged("names"), "damaged"),
+        (damaged("laws"), "damaged"),
     ],
 )
 def test_other_bytes_are_refused(raw: bytes, fault: str) -> None:

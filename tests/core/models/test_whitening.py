@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trader_monitor.core.models.whitening import CELLS, ORDER, Whitening, cells_of, whitening_of
+from trader_monitor.core.models.whitening import CELLS, ORDER, Whitening, cells_of, residuals_of, whitening_of
 
 
 def autoregressive(phi: float, rows: int, seed: int = 0) -> np.ndarray:
@@ -54,6 +54,18 @@ def test_five_predecessors_are_enough_for_a_season_of_five() -> None:
     law = fitted(values)
     assert law.coefficients[4] == pytest.approx(0.6, abs=0.05)
     assert np.abs(law.coefficients[:4]).max() < 0.06
+
+
+def test_a_random_walk_has_no_level_to_watch() -> None:
+    """Of 200 walks nearly all are refused, also where noise is added to them; of streams with phi 0.9 none."""
+    rng = np.random.default_rng(9)
+    walks = np.cumsum(rng.standard_normal((1_000, 200)), axis=0)
+    for values, most in ((walks, 0.93), (walks + 2 * rng.standard_normal(walks.shape), 0.7)):
+        refused = [found for column in values.T if isinstance(found := whitening_of(column), str)]
+        assert len(refused) >= most * 200
+        assert all("random walk" in why for why in refused)
+    for seed in range(50):
+        assert isinstance(whitening_of(autoregressive(0.9, 500, seed=seed)), Whitening)
 
 
 @given(st.integers(1, 40), st.integers(1, 4), st.integers(0, 1_000), st.booleans())
@@ -106,6 +118,20 @@ def test_the_law_does_not_ask_in_which_units() -> None:
     assert other.counts == mine.counts
     assert other.coefficients == pytest.approx(mine.coefficients, abs=1e-7)
     assert other.gain == pytest.approx(mine.gain, rel=1e-7)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8, 0.95])
+def test_a_value_that_is_often_the_same_stays_in_its_cell(share: float) -> None:
+    """Zeros among lognormal rows: the stream's own rows are in the cells in which the baseline counted them."""
+    rng = np.random.default_rng(4)
+    values = np.where(rng.random(5_000) < share, 0.0, np.exp(rng.standard_normal(5_000)))
+    values[1:] += 0.3 * values[:-1]
+    law = fitted(values)
+    assert any(law.coefficients)
+    standard = ((np.clip(values, law.low, law.high) - law.centre) / law.deviation)[:, None]
+    residuals = residuals_of(standard, np.asarray(law.coefficients)[:, None])
+    cells = cells_of(residuals, np.asarray(law.edges)[None])
+    assert np.bincount(cells[:, 0], minlength=CELLS).tolist() == list(law.counts)
 
 
 def test_what_is_not_finite_is_left_out() -> None:

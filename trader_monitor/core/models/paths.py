@@ -19,6 +19,8 @@ __all__ = ["Live", "Paths", "Rows", "advance", "follow", "total"]
 Live = NDArray[np.bool_]
 Rows = NDArray[np.int64]
 
+_EACH = np.arange(COMPONENTS)[:, None]
+
 
 class Paths(NamedTuple):
     """Since each stream's last restart; streams first.
@@ -78,8 +80,8 @@ def advance(sums: Floats, ratios: Floats, live: Live | None) -> Floats:
         return ratios
     dead = ~np.repeat(live, COMPONENTS, axis=1)
     flat[dead] = 1.0
-    for each, none in zip(flat, dead, strict=True):
-        np.add(before, np.where(none, 0.0, weights), out=grown)
+    for each, given in zip(flat, np.where(dead, 0.0, weights), strict=True):
+        np.add(before, given, out=grown)
         np.multiply(grown, each, out=each)
         before = each
     return ratios
@@ -111,8 +113,8 @@ def follow(
     np.multiply(steps[:, None], path[1:], out=along)
     along -= prices[:, None] * seen
     at = along.argmin(axis=1)
-    low = along.min(axis=1)
     streams = np.arange(scores.shape[1])
+    low = along[_EACH, at, streams]
     new = low < paths.lowest.T
     number = rows[:, 0].take(at) if live is None else rows[at, streams]
     return Paths(

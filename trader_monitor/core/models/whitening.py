@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from trader_monitor.core.samples import Floats
 
-__all__ = ["CELLS", "DISTINCT", "FEWEST", "ORDER", "Cells", "Whitening", "cells_of", "whitening_of"]
+__all__ = ["CELLS", "DISTINCT", "FEWEST", "ORDER", "Cells", "Whitening", "cells_of", "residuals_of", "whitening_of"]
 
 ORDER = 5
 """Of the autoregressive filter."""
@@ -34,6 +34,10 @@ DISTINCT = 20
 PENALTY = 0.5
 """On each coefficient of the filter, as a share of Schwarz's (1978): between his criterion and Akaike's, as a small
 correlation that goes unseen costs more false alarms than a coefficient too many."""
+
+UNIT_ROOT = 14.1
+"""A random walk's n (1 - sum of the coefficients) is below it in 19 of 20 baselines (Dickey and Fuller 1979, with a
+constant; Fuller, Introduction to Statistical Time Series, 1976, table 8.5.1)."""
 
 RIDGE = 1e-9
 """Added to the filter's normal equations, as a share of the variance, so that they have one solution always."""
@@ -94,10 +98,13 @@ def whitening_of(values: Floats) -> Whitening | str:
     if distinct < DISTINCT:
         return f"the feature has {distinct} distinct values in the baseline; fewer than {DISTINCT} make a category"
     below, median, above = np.quantile(ordered, (0.005, 0.5, 0.995))
-    low, high = median - REACH * (median - below), median + REACH * (above - median)
-    clipped = np.clip(finite, low, high)
-    centre, deviation = float(clipped.mean()), float(clipped.std())
-    if not (np.isfinite(deviation) and deviation > 1e-9 * max(abs(low), abs(high))):
+    with np.errstate(over="ignore", invalid="ignore"):
+        low, high = median - REACH * (median - below), median + REACH * (above - median)
+        clipped = np.clip(finite, low, high)
+        centre, deviation = float(clipped.mean()), float(clipped.std())
+    if not math.isfinite(deviation):
+        return "the baseline's values are too large to be squared"
+    if deviation <= 1e-9 * max(abs(low), abs(high)):
         return "99 % of the baseline is one value, or too near to it to tell apart"
     standard = (clipped - centre) / deviation
     lagged = np.lib.stride_tricks.sliding_window_view(standard, ORDER + 1)
@@ -105,10 +112,12 @@ def whitening_of(values: Floats) -> Whitening | str:
     normal = past.T @ past
     normal[np.diag_indices(ORDER)] += RIDGE * len(target)
     coefficients = _selected(normal, past.T @ target, float(target @ target), len(target))
-    residuals = target - past @ coefficients
+    residuals = residuals_of(standard, coefficients)
     spread = float(residuals.std())
     if not spread > 1e-6:
         return "each baseline value follows from those before it without error"
+    if len(target) * (1.0 - coefficients.sum()) < UNIT_ROOT * (1.0 + coefficients @ np.arange(ORDER)):
+        return "the feature cannot be told from a random walk, which has no level: watch its changes instead"
     edges = np.quantile(residuals, np.arange(1, CELLS) / CELLS)
     counts = np.bincount(np.searchsorted(edges, residuals, side="right"), minlength=CELLS)
     return Whitening(
@@ -136,6 +145,18 @@ def _selected(normal: Floats, moments: Floats, power: float, n: int) -> Floats:
         criterion = math.log(left) + PENALTY * order * math.log(n) / n
         if criterion < best:
             best, found = criterion, np.concatenate((coefficients, np.zeros(ORDER - order)))
+    return found
+
+
+def residuals_of(known: Floats, coefficients: Floats) -> Floats:
+    """What the five predecessors did not foretell: of rows 5 on, along the first axis.
+
+    `coefficients` are lags (x features). Baseline and stream go through the same operations, as a value that is often
+    the same has to fall on the same side of a border to the last bit.
+    """
+    found = known[ORDER:].copy()
+    for lag in range(1, ORDER + 1):
+        found -= coefficients[lag - 1] * known[ORDER - lag : len(known) - lag]
     return found
 
 
