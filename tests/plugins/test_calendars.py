@@ -6,7 +6,12 @@ from datetime import date, datetime
 from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
+import tomli
+
+from tests.core.alerts.stage import Stage, states
 from tests.plugins.house import house, plugin
+from trader_monitor.config.load import BUILTIN_RULES
+from trader_monitor.core.alerts.rule import Rule
 from trader_monitor.core.calendar.calendar import Calendar
 from trader_monitor.core.calendar.facts import CalendarChanged
 from trader_monitor.core.calendar.schedule import ALWAYS, Schedule
@@ -94,3 +99,31 @@ async def test_a_rule_counts_staleness_by_market_time() -> None:
         for clock in ("08:56", "09:00", "09:04:45", "09:05", "09:09")
     }
     assert stale == {"08:56": False, "09:00": False, "09:04:45": False, "09:05": True, "09:09": True}
+
+
+def builtin(name: str) -> Rule:
+    table = tomli.loads(BUILTIN_RULES.read_text())["rules"][name]
+    return Rule(
+        name=name, **{key: table[key] for key in ("expr", "clear", "severity", "summary") if table.get(key) is not None}
+    )
+
+
+def test_a_calendar_that_ends_within_a_month_is_told_in_time() -> None:
+    stage = Stage(builtin("monitor_calendar_ends"))
+    day = 86_400.0
+    assert stage.send({"market_calendar_known_seconds{calendar=TP}": 31 * day}) == []
+    (fired,) = stage.send({"market_calendar_known_seconds{calendar=TP}": 29.5 * day})
+    assert fired.summary == (
+        "The calendar TP knows the market's days for 29d 12h more. Run: trader-monitor calendar update"
+    )
+    assert states(stage.send({"market_calendar_known_seconds{calendar=TP}": 400 * day})) == ["resolved"]
+
+
+def test_a_rule_judged_at_all_hours_is_told_as_that_and_not_as_blind() -> None:
+    stage = Stage(builtin("monitor_rule_failing"), builtin("monitor_calendar_unknown"))
+    name = "monitor_rule_failures_total{rule=r,cause=calendar}"
+    stage.send({name: 1})
+    stage.seconds += 15
+    (fired,) = stage.send({name: 2})
+    assert fired.rule == "monitor_calendar_unknown"
+    assert "is judged at all hours" in fired.summary

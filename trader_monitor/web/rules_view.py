@@ -61,6 +61,7 @@ def rule_groups(env: Env) -> list[dict[str, Any]]:
                 "query": rule.expr,
                 "duration": rule.for_,
                 "keepFiringFor": rule.keep_firing_for,
+                **({} if rule.during is None else {"during": rule.during}),
                 "labels": {**rule.labels, "severity": rule.severity},
                 "annotations": {"summary": rule.summary},
                 "alerts": [_alert(alert) for alert in raised],
