@@ -83,7 +83,7 @@ class Board:
         self.steps = own.steps
         self.deaths = own.deaths
         marks = self.marks = Marks(series.max_series)
-        accounts, exchanges = Accounts(tally, marks), Exchanges(tally)
+        accounts, exchanges = Accounts(tally, marks), Exchanges(tally, marks.multiplier)
         fills = Fills(tally, marks, accounts.exposures)
         agents, models = Agents(tally), Models(tally)
         bots = self._bots = Bots(tally)

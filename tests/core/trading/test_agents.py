@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from trader_monitor.core.facts import Decision
+from trader_monitor.core.board import Board
+from trader_monitor.core.facts import Decision, Now
 from trader_monitor.core.figure import Figure
 from trader_monitor.core.series import SeriesStore
 from trader_monitor.core.snapshot import pack
@@ -36,7 +37,7 @@ def folded(*decisions: Decision) -> Agents:
 def figures(agents: Agents, now: float, **labels: str) -> dict[str, Figure]:
     found = {}
     wanted = {"source": "a", "window": "24h"} | labels
-    for figure in agents.figures(T0 + now):
+    for figure in (*agents.figures(T0 + now), *agents.standing()):
         given = dict(figure.labels)
         if {key: given.pop(key, "") for key in ("source", "window")} == wanted:
             found["/".join((figure.name, *given.values()))] = figure
@@ -77,6 +78,20 @@ def test_failures() -> None:
     assert overall["agent_failures_in_row_max"].value == 3.0
     agents.fold(decision(1.5, failed=False), round((T0 + 1.5) * 1000))
     assert figures(agents, 100.0, window="")["agent_failures_in_row"].value == 2.0, "a late success ends no row"
+
+
+def test_rows_of_failures_are_series_in_the_step_in_which_they_grow() -> None:
+    board = Board(SeriesStore())
+    rows: dict[str, list[float]] = {}
+    for number, failed in enumerate((False, True, True, False, True)):
+        now = Now(T0 + number, 0.0)
+        board.fold(decision(number, failed=failed), now)
+        for sid in board.series.sids():
+            name = dict(board.series.labels_of(sid))["__name__"]
+            rows.setdefault(name, []).append(float(board.series.last_v[sid]))
+    assert rows["agent_failures_in_row"] == [0, 1, 2, 0, 1]
+    assert rows["agent_failures_in_row_max"] == [0, 1, 2, 2, 2]
+    assert not {figure.name for figure in board.agents.figures(T0)} & set(board.reserved)
 
 
 def test_latency_percentiles() -> None:
@@ -141,7 +156,8 @@ def test_a_restart_changes_nothing_and_the_order_of_events_nothing_but_rows(
             agents.load(raw)
         agents.fold(each, round(each.at * 1000))
     now = T0 + 40 * DAYS
-    for one, other in zip(whole.figures(now), agents.figures(now), strict=True):
+    both = zip((*whole.figures(now), *whole.standing()), (*agents.figures(now), *agents.standing()), strict=True)
+    for one, other in both:
         assert (one.name, one.labels, one.n, one.reason) == (other.name, other.labels, other.n, other.reason)
         assert one.value == (None if other.value is None else pytest.approx(other.value, rel=1e-9, abs=1e-9))
     accuracies = [decision.outcome for decision in decisions if decision.source == "a" and decision.outcome]

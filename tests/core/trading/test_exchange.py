@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trader_monitor.core.board import Board
-from trader_monitor.core.facts import Connection, Event, MarketData, Now, Order, RateLimit, Request, Trade
+from trader_monitor.core.facts import Connection, Event, MarketData, Now, Order, Position, RateLimit, Request, Trade
 from trader_monitor.core.figure import Figure, points
 from trader_monitor.core.series import SeriesStore
 from trader_monitor.core.tally import Tally
@@ -156,6 +156,21 @@ def test_a_fill_reaches_both_its_position_and_its_execution() -> None:
     assert len(board.trading.books) == 1
     found = {figure.name: figure for figure in Board.load(board.dump(), SeriesStore()).exchanges.figures(T0)}
     assert found["trade_slippage_mean_ratio"].value == pytest.approx(0.1)
+
+
+def test_what_a_position_says_of_its_multiplier_is_what_fees_are_shared_by() -> None:
+    board = Board(SeriesStore())
+    of: dict[str, Any] = {"at": T0, "source": "b", "symbol": "S", "account": "a"}
+    fill = {"side": "buy", "order_id": "1", "price": 100.2, "fee": 5.0}
+    for event in (
+        Position(quantity=1.0, multiplier=50.0, **of),
+        Trade(quantity=1.0, expected_price=100.0, **of, **fill),
+        Order(side="buy", status="filled", order_id="1", **of),
+        Trade(quantity=1.0, **{**of, "at": T0 + 60}, **fill),
+    ):
+        board.fold(event, Now(T0 + 100, 0.0))
+    (found,) = (figure for figure in board.exchanges.figures(T0 + 60) if figure.name == "order_shortfall_ratio")
+    assert found.value == pytest.approx(15 / 5_000)
 
 
 def test_floods_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,14 @@ def test_shortfall(sentence: str, given: Ticket, expected: tuple[str, float]) ->
     assert ratio == pytest.approx(expected[1], abs=1e-12), sentence
 
 
+def test_a_fee_is_a_share_of_what_the_multiplier_makes_of_the_price() -> None:
+    """One contract of 50 units a point, bought at 100.2 instead of 100 for 5: 10 + 5 of 5,000."""
+    found = shortfall_of(ticket(mid=100.0, filled=1.0, paid=100.2, fees=5.0), 50.0)
+    assert not isinstance(found, Unmeasured)
+    assert found[1] == pytest.approx(15 / 5_000)
+    assert isinstance(shortfall_of(ticket(mid=100.0, filled=1.0, paid=100.2), 0.0), Unmeasured)
+
+
 @pytest.mark.parametrize(
     ("given", "reason"),
     [

@@ -37,14 +37,17 @@ class Streak(Struct, array_like=True):
     longest: int = 0
     decisions: int = 0
 
-    def take(self, t_ms: int, failed: bool) -> None:
+    def take(self, t_ms: int, failed: bool) -> bool:
+        """Takes a decision; whether that changed a row, or is the first of all."""
         self.decisions += 1
         if t_ms < self.at_ms:
-            return
+            return False
         self.at_ms = t_ms
+        before = self.current
         self.current = self.current + 1 if failed else 0
         if self.current > self.longest:
             self.longest = self.current
+        return self.current != before or self.decisions == 1
 
 
 class AgentsKept(Struct):
@@ -67,6 +70,8 @@ class Agents:
         self._confidence = tally.report("agent_confidence", "Confidence of the last decision.", "source")
         self._consensus = tally.report("agent_consensus", "Agents agreeing in all that were asked.", "source")
         self._latency = tally.histogram("agent_latency_seconds", "Time to decide.", "source")
+        self._in_row = tally.state("agent_failures_in_row", "Newest decisions that failed in a row.", "source")
+        self._most_in_row = tally.state("agent_failures_in_row_max", "Most decisions that failed in a row.", "source")
 
     def fold(self, decision: Decision, t_ms: int) -> None:
         agent = (decision.source,)
@@ -84,16 +89,23 @@ class Agents:
                 return
             known = self._agents[decision.source] = (Rolling(HOURS_OF_A_MONTH), Streak())
         rolling, streak = known
-        streak.take(t_ms, bool(decision.failed))
+        if streak.take(t_ms, bool(decision.failed)):
+            self._in_row.write(agent, t_ms, float(streak.current))
+            self._most_in_row.write(agent, t_ms, float(streak.longest))
         _count(rolling.cell(t_ms), decision)
 
     def figures(self, now: float) -> Iterator[Figure]:
-        """Every figure of every agent at `now` (Unix seconds)."""
+        """Every figure of every agent at `now` (Unix seconds), but those that the fold itself writes as series."""
         now_ms = int(now * 1000.0)
-        for source, (rolling, streak) in self._agents.items():
-            of: Pairs = (("source", source),)
+        for source, (rolling, _) in self._agents.items():
             for window in (DAY, MONTH):
-                yield from _figures((*of, ("window", window.name)), rolling.total(window, now_ms))
+                labels: Pairs = (("source", source), ("window", window.name))
+                yield from _figures(labels, rolling.total(window, now_ms))
+
+    def standing(self) -> Iterator[Figure]:
+        """What the fold writes of agents by itself, for who asks: as series it is there already."""
+        for source, (_, streak) in self._agents.items():
+            of: Pairs = (("source", source),)
             n = streak.decisions
             yield exact("agent_failures_in_row", of, float(streak.current), n, _IN_ROW.format("up to the newest"))
             yield exact("agent_failures_in_row_max", of, float(streak.longest), n, _IN_ROW.format("at most so far"))

@@ -40,7 +40,7 @@ _WEIGHTED = (
 )
 _FILLS = f"(price - expected) / expected, a sale's negated: positive is worse; per fill; {_SKETCH}"
 _SHORTFALL = (
-    "(s sum q (p - P0) + fees + s (Q - sum q) (P end - P0)) / (Q P0), mean over orders, multiplier 1 (Perold 1988); "
+    "(s sum q (p - P0) + fees / multiplier + s (Q - sum q) (P end - P0)) / (Q P0), mean over orders (Perold 1988); "
     "P0: {}"
 )
 _DECISION = {

@@ -12,7 +12,7 @@ from trader_monitor.core.figure import Figure
 from trader_monitor.core.snapshot import pack, unpack
 from trader_monitor.core.tally import Tally
 from trader_monitor.core.trading.costs import execution_figures
-from trader_monitor.core.trading.execution import Execution, ExecutionKept
+from trader_monitor.core.trading.execution import Execution, ExecutionKept, Multiplier
 from trader_monitor.core.trading.headroom import Allowance, ScopeKey, headroom_figures
 from trader_monitor.core.trading.requests import EndpointKey, Requests
 from trader_monitor.core.trading.rolling import RollingKept
@@ -76,7 +76,8 @@ class Exchanges:
     the allowances of as many limits; what calls and orders take is said where they are kept.
     """
 
-    def __init__(self, tally: Tally) -> None:
+    def __init__(self, tally: Tally, multiplier: Multiplier = lambda *_: 1.0) -> None:
+        """`multiplier` says what a point of an instrument is worth, for the share of fees in what an order costs."""
         self._tally = tally
         self._max = tally.series.max_series
         self.connections: dict[ConnectionKey, Connection] = {}
@@ -86,7 +87,7 @@ class Exchanges:
         self.requests = Requests()
         self._instruments: dict[InstrumentKey, Instrument] = {}
         self._lines: dict[StreamKey, _Line] = {}
-        self.execution = Execution(self._instruments)
+        self.execution = Execution(self._instruments, multiplier)
         state, report, counter = tally.state, tally.report, tally.counter
         self._orders = counter("orders_total", "Changes of orders by status.", "source", "symbol", "status")
         self._order_latency = tally.histogram("order_latency_seconds", "Latency of orders.", "source", "exchange")

@@ -8,6 +8,7 @@ month gives way where there is no room; else a new one is refused, and counted i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -30,12 +31,16 @@ __all__ = [
     "WEIGHTED",
     "Execution",
     "ExecutionKept",
+    "Multiplier",
     "Route",
     "RouteKey",
 ]
 
 RouteKey: TypeAlias = tuple[str, str | None]
 """Source and exchange."""
+
+Multiplier: TypeAlias = Callable[[str, str | None, str | None, str], float]
+"""Money per point and unit of what a source holds in an account, on an exchange, of a symbol."""
 
 LATENCY, SECONDS, SLIPPAGE = 1, 2, 3
 """Families of sketches in a route's cells."""
@@ -72,7 +77,8 @@ class ExecutionKept(Struct, array_like=True):
 class Execution:
     """Orders and fills by route. `instruments` has the market's prices; it is kept by who folds market data."""
 
-    def __init__(self, instruments: dict[InstrumentKey, Instrument]) -> None:
+    def __init__(self, instruments: dict[InstrumentKey, Instrument], multiplier: Multiplier) -> None:
+        self._multiplier = multiplier
         self.routes: dict[RouteKey, Route] = {}
         self.orders = Orders()
         self.currencies: dict[str, int] = {}
@@ -120,11 +126,12 @@ class Execution:
     def settle(self, t_ms: int) -> None:
         """Measures the orders that ended thirty seconds before; the market's frames of until then are folded."""
         for (source, _), ticket in self.orders.settling(t_ms):
+            multiplier = self._multiplier(source, ticket.account, ticket.exchange, ticket.symbol)
             route = self._route((source, ticket.exchange), ticket.due_ms)
             if route is None:
                 continue
             cell = route.rolling.cell(ticket.due_ms)
-            shortfall = shortfall_of(ticket)
+            shortfall = shortfall_of(ticket, multiplier)
             if isinstance(shortfall, Unmeasured):
                 _count(cell, UNMEASURED_FROM + shortfall.reason)
             else:

@@ -72,6 +72,7 @@ class Ticket(Struct, array_like=True):
     end: int | None = None
     due_ms: int = NEVER_MS
     last_fill_ms: int = 0
+    account: str | None = None
 
     def tell(self, order: Order) -> None:
         """Takes what an order's report says besides its status; the first quantity and price stand."""
@@ -126,9 +127,10 @@ class Orders:
             return None
         ticket = self.open.pop(key, None)
         if ticket is None:
-            ticket = self._early.pop(key, None) or Ticket(order.exchange, order.symbol, _sign(order.side))
+            ticket = self._early.pop(key, None) or _ticket(order)
             ticket.mid = mid
             ticket.exchange = order.exchange or ticket.exchange
+            ticket.account = order.account or ticket.account
         ticket.tell(order)
         end = FINAL.get(order.status)
         if end is None:
@@ -152,7 +154,7 @@ class Orders:
         if ticket is None:
             if key in self._settled:
                 return
-            ticket = self._early.pop(key, None) or Ticket(trade.exchange, trade.symbol, _sign(trade.side))
+            ticket = self._early.pop(key, None) or _ticket(trade)
             self._early[key] = ticket
             if len(self._early) > MOST_EARLY:
                 del self._early[next(iter(self._early))]
@@ -189,5 +191,6 @@ class Orders:
             self.due_ms = next(iter(self.closing.values())).due_ms
 
 
-def _sign(side: str) -> float:
-    return 1.0 if side == "buy" else -1.0
+def _ticket(event: Order | Trade) -> Ticket:
+    sign = 1.0 if event.side == "buy" else -1.0
+    return Ticket(event.exchange, event.symbol, sign, account=event.account)

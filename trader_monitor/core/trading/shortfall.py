@@ -3,12 +3,12 @@
 With s = 1 for a buy and -1 for a sale, Q the order's quantity, fills of quantity q and price p, fees F, P0 the price at
 the decision and PN the market's price when the order ended:
 
-    shortfall = (s sum q (p - P0) + F + s (Q - sum q) (PN - P0)) / (Q |P0|)
+    shortfall = (s sum q (p - P0) + F / m + s (Q - sum q) (PN - P0)) / (Q |P0|)
 
 the paper portfolio's result less the real one's, as a share of the paper portfolio (Perold 1988, with the parts of
 Wagner and Edwards 1993: execution, fees, opportunity). P0 is what the bot expected (its first fill's expected_price),
 else the market's price when the order was first heard of, else the order's own price. Fees are taken to be in the
-quote currency and a point of the instrument to be worth one unit of it: with a multiplier, their share is overstated.
+quote currency, of which a point of the instrument is worth m (its multiplier).
 
     impact = s (P1 - P0) / |P0|
 
@@ -44,7 +44,7 @@ class Unmeasured(NamedTuple):
 NO_DECISION, NO_END, NO_FILLS, NO_MARKET = (Unmeasured(reason) for reason in range(4))
 
 
-def shortfall_of(ticket: Ticket) -> tuple[int, float] | Unmeasured:
+def shortfall_of(ticket: Ticket, multiplier: float = 1.0) -> tuple[int, float] | Unmeasured:
     """Which benchmark the price at the decision is, and the shortfall as a ratio of the paper portfolio."""
     if ticket.expected:
         benchmark, decision = 0, ticket.expected
@@ -58,10 +58,10 @@ def shortfall_of(ticket: Ticket) -> tuple[int, float] | Unmeasured:
     rounding = 1e-9 * quantity
     wanted = quantity if ticket.end == 0 else ticket.reported
     paper = quantity * abs(decision)
-    if not paper or ticket.filled + rounding < wanted:
+    if not paper or not multiplier or ticket.filled + rounding < wanted:
         return NO_FILLS
     unfilled = quantity - ticket.filled if quantity - ticket.filled > rounding else 0.0
-    cost = ticket.sign * (ticket.paid - ticket.filled * decision) + ticket.fees
+    cost = ticket.sign * (ticket.paid - ticket.filled * decision) + ticket.fees / abs(multiplier)
     if unfilled:
         if ticket.end_mid is None:
             return NO_END
