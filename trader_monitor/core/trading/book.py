@@ -13,7 +13,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from trader_monitor.core.trading.decimals import ZERO
-from trader_monitor.core.trading.lots import Lot, lay, release, scale
+from trader_monitor.core.trading.lots import MOST_LOTS, Lot, merge, release, scale
 
 __all__ = ["Book", "Filled"]
 
@@ -27,10 +27,11 @@ _OPENED: Filled = (ZERO, ZERO, None, 0.0)
 class Book(Struct, array_like=True):
     """One instrument's net position in one account, or in one strategy of it.
 
-    `cost` is what the open quantity cost by average, `lots_cost` by FIFO, both signed as the quantity is and in
-    price times quantity; `multiplier` makes it money (None is 1). `trip` is the open round trip's result so far, in
-    money: what partial closes realised, less the fees. A round trip runs from flat to flat, or to a flip; a flipping
-    fill's fee is shared between the trip that it ends and the one that it begins, by quantity.
+    `cost` is what the open quantity cost by average, signed as the quantity is and in price times quantity; by FIFO it
+    cost `excess` more, which only partial closes change. `multiplier` makes it money (None is 1). `trip` is the open
+    round trip's result so far, in money: what partial closes realised, less the fees. A round trip runs from flat to
+    flat, or to a flip; a flipping fill's fee is shared between the trip that it ends and the one that it begins, by
+    quantity.
 
     `currency` is that of the newest fill; marks from before `split_at` are those of other units. Some 1 KiB, and 330
     bytes per lot, of which there are `MOST_LOTS` at most; `merged` counts those that were merged beyond.
@@ -40,7 +41,7 @@ class Book(Struct, array_like=True):
     cost: Decimal = ZERO
     trip: Decimal = ZERO
     lots: list[Lot] = []
-    lots_cost: Decimal = ZERO
+    excess: Decimal = ZERO
     multiplier: Decimal | None = None
     opened_at: float = 0.0
     newest_at: float = 0.0
@@ -55,7 +56,7 @@ class Book(Struct, array_like=True):
         paid = quantity * price
         if not held:
             self.quantity = quantity
-            self.cost = self.lots_cost = paid
+            self.cost = paid
             self.lots.append((quantity, price))
             self.trip = -fee
             self.opened_at = at
@@ -63,20 +64,16 @@ class Book(Struct, array_like=True):
         if (held > ZERO) == (quantity > ZERO):
             self.quantity = held + quantity
             self.cost += paid
-            self.lots_cost += paid
-            if lay(self.lots, quantity, price):
+            self.lots.append((quantity, price))
+            if len(self.lots) > MOST_LOTS:
+                merge(self.lots)
                 self.merged += 1
             self.trip -= fee
             return _OPENED
         left = held + quantity
         multiplier = self.multiplier
         if left and (left > ZERO) == (held > ZERO):
-            released = self.cost * -quantity / held
-            gross = -(released + paid)
-            self.cost -= released
-            released = release(self.lots, -quantity)
-            fifo = -(released + paid)
-            self.lots_cost -= released
+            gross, fifo = self._reduce(quantity, paid)
             self.quantity = left
             if multiplier is not None:
                 gross, fifo = gross * multiplier, fifo * multiplier
@@ -84,7 +81,10 @@ class Book(Struct, array_like=True):
             return gross, fifo, None, 0.0
         if left:
             paid = -held * price
-        gross, fifo = -(self.cost + paid), -(self.lots_cost + paid)
+        gross = fifo = -(self.cost + paid)
+        if self.excess:
+            fifo = gross - self.excess
+            self.excess = ZERO
         if multiplier is not None:
             gross, fifo = gross * multiplier, fifo * multiplier
         seconds = at - self.opened_at
@@ -92,15 +92,30 @@ class Book(Struct, array_like=True):
         self.quantity = left
         if not left:
             closed = self.trip + gross - fee
-            self.cost = self.lots_cost = self.trip = ZERO
+            self.cost = self.trip = ZERO
             return gross, fifo, closed, seconds
         share = fee * held / -quantity
         closed = self.trip + gross - share
-        self.cost = self.lots_cost = left * price
+        self.cost = left * price
         self.lots.append((left, price))
         self.trip = share - fee
         self.opened_at = at
         return gross, fifo, closed, seconds
+
+    def _reduce(self, quantity: Decimal, paid: Decimal) -> tuple[Decimal, Decimal]:
+        """Takes `quantity`, less than is held, from the cost; what it earned by average and by FIFO, not multiplied."""
+        if len(self.lots) == 1 and not self.excess:
+            held, price = self.lots[0]
+            released = -quantity * price
+            self.lots[0] = (held + quantity, price)
+            self.cost -= released
+            gross = -(released + paid)
+            return gross, gross
+        average = self.cost * -quantity / self.quantity
+        oldest = release(self.lots, -quantity)
+        self.excess += average - oldest
+        self.cost -= average
+        return -(average + paid), -(oldest + paid)
 
     def split(self, ratio: tuple[int, int], at: float) -> None:
         """`ratio` new units for old ones: the cost stays, so that nothing is earned or lost."""
@@ -111,7 +126,8 @@ class Book(Struct, array_like=True):
     def worth(self, price: Decimal) -> tuple[Decimal, Decimal]:
         """Unrealised P&L at `price`, by average cost and by FIFO, in money."""
         value = self.quantity * price
-        average, fifo = value - self.cost, value - self.lots_cost
+        average = value - self.cost
+        fifo = average - self.excess
         if self.multiplier is not None:
             return average * self.multiplier, fifo * self.multiplier
         return average, fifo
@@ -121,6 +137,11 @@ class Book(Struct, array_like=True):
         twin = copy(self)
         twin.lots = self.lots.copy()
         return twin
+
+    @property
+    def lots_cost(self) -> Decimal:
+        """What the open quantity cost by FIFO, as `cost` by average."""
+        return self.cost + self.excess
 
     @property
     def entry_price(self) -> Decimal | None:

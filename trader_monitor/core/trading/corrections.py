@@ -56,10 +56,12 @@ class Line(Protocol):
     def apply(self, entry: Entry) -> None: ...
 
 
-class Entry(Struct, array_like=True):
-    """A fill, or a split, as the tail keeps it; `corrects` is the id by which it was known before."""
+class Entry(Struct, array_like=True, gc=False):
+    """A fill, or a split, as the tail keeps it; `line` is its line's number in the tail, `corrects` the id by which
+    it was known before. There are many, and none of them can be part of a cycle.
+    """
 
-    line: Any
+    line: int
     at: float
     quantity: float
     price: float
@@ -78,10 +80,12 @@ def segment_for(accounts: int) -> int:
 class Tail:
     """One account's last fills, in the order in which they are told: each book's by time, else as they came."""
 
-    __slots__ = ("_told_ms", "kept", "kept_older", "newer", "older", "pending", "segment", "stale")
+    __slots__ = ("_told_ms", "kept", "kept_older", "lines", "newer", "older", "pending", "segment", "stale")
 
     def __init__(self, pending: list[Any]) -> None:
         self.pending = pending
+        self.lines: list[Any] = []
+        """Where its fills go (`Line`)."""
         self.older: list[Entry] = []
         self.newer: list[Entry] = []
         self.kept_older: dict[Thing, Any] = {}
@@ -92,6 +96,11 @@ class Tail:
         self.stale = False
         """Whether the order has changed and is still to be told."""
         self._told_ms = 0
+
+    def number(self, line: Any) -> int:
+        """The number of a new line."""
+        self.lines.append(line)
+        return len(self.lines) - 1
 
     def keep(self, line: Line) -> None:
         """Copies what the line's fills are about to change for the first time in this segment."""
@@ -115,11 +124,12 @@ class Tail:
 
     def place(self, entry: Entry) -> Place:
         """Puts a fill where it belongs, which is mostly the end; nowhere, if it is from before the tail begins."""
-        position, at = entry.line.position, entry.at
+        lines = self.lines
+        position, at = lines[entry.line].position, entry.at
         spot: tuple[list[Entry], int] | None = None
         for part in (self.newer, self.older):
             for index in range(len(part) - 1, -1, -1):
-                if part[index].line.position is position:
+                if lines[part[index].line].position is position:
                     if part[index].at <= at:
                         return self._put(entry, spot)
                     spot = (part, index)
@@ -190,7 +200,7 @@ class Tail:
             thing.touch(self._told_ms)
 
     def _apply(self, entry: Entry) -> None:
-        line = entry.line
+        line = self.lines[entry.line]
         if line.segment != self.segment:
             self.keep(line)
         line.apply(entry)

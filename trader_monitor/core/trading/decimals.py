@@ -8,14 +8,12 @@ that reads back as `x`, which is what was on the wire for any number of up to 15
 from __future__ import annotations
 
 from decimal import Decimal
-from functools import lru_cache
 
 __all__ = ["ZERO", "exact"]
 
 ZERO = Decimal(0)
 
 
-@lru_cache(maxsize=8192)
 def exact(number: float) -> Decimal:
-    """The decimal that `number` was written as."""
+    """The decimal that `number` was written as. Remembering the last thousands takes longer than this does."""
     return Decimal(repr(number))

@@ -39,7 +39,7 @@ EVERY_MS = 1_000
 
 MANY = 10_000
 
-AT_ONCE = 64
+AT_ONCE = 200
 """As many are written at once."""
 
 
@@ -85,9 +85,9 @@ class Fills:
         if len(newer) >= self.holdings.segment:
             tail.turn()
             newer = tail.newer
-        entry = Entry(line, at, trade.quantity, price, trade.fee, trade.realized_pnl, trade.id)
-        if at < line.position.state.newest_at or tail.stale:
-            self._place(entry, t_ms)
+        entry = Entry(line.number_in_tail, at, trade.quantity, price, trade.fee, trade.realized_pnl, trade.id)
+        if at < line.book.newest_at or tail.stale:
+            self._place(line, entry, t_ms)
         else:
             newer.append(entry)
             if line.segment != tail.segment:
@@ -113,22 +113,20 @@ class Fills:
 
     # --- history ----------------------------------------------------------------------------------------
 
-    def _place(self, entry: Entry, t_ms: int) -> None:
+    def _place(self, line: Line, entry: Entry, t_ms: int) -> None:
         """Puts a fill where its time belongs, or at the present if that is too long ago."""
-        line: Line = entry.line
         place = line.tail.place(entry)
         if place == "too_late":
-            self._at_present(entry)
+            self._at_present(line, entry)
         else:
             line.tail.change(t_ms)
         if place != "in_order":
             self._say(line.position, place, t_ms)
 
-    def _at_present(self, entry: Entry) -> None:
-        tail: Tail = entry.line.tail
-        tail.settle()
-        entry.at = entry.line.position.state.newest_at
-        tail.add(entry)
+    def _at_present(self, line: Line, entry: Entry) -> None:
+        line.tail.settle()
+        entry.at = line.book.newest_at
+        line.tail.add(entry)
 
     def _correct(self, trade: Trade, t_ms: int) -> None:
         """Puts a trade in the place of another, at that one's time, or takes that one out."""
@@ -136,21 +134,23 @@ class Fills:
         if tail is None or entry is None:
             self.metrics.history.add((trade.source, trade.account, trade.symbol, "too_late"), t_ms)
             return
-        before: Position = entry.line.position
+        before: Position = tail.lines[entry.line].position
         tail.change(t_ms)
         if trade.cancelled:
             tail.take_out(entry)
             self._say(before, "cancelled", t_ms)
             return
         line = self._line(trade)
-        fresh = Entry(line, entry.at, trade.quantity, trade.price, trade.fee, trade.realized_pnl, trade.id)
+        fresh = Entry(
+            line.number_in_tail, entry.at, trade.quantity, trade.price, trade.fee, trade.realized_pnl, trade.id
+        )
         fresh.corrects = entry.corrects or entry.id
         if line.position is before:
             tail.put_for(fresh, entry)
         else:
             tail.take_out(entry)
             if line.tail.place(fresh) == "too_late":
-                self._at_present(fresh)
+                self._at_present(line, fresh)
             line.tail.change(t_ms)
         self._say(before, "corrected", t_ms)
 
@@ -192,7 +192,9 @@ class Fills:
             costs = (book.cost, book.lots_cost)
             ratio = split_ratio(book.quantity, costs, reported, exact(report.entry_price))
             if ratio is not None:
-                entry = Entry(position, report.at, 0.0, 0.0, None, None, None, ratio=ratio)
+                if position.number_in_tail < 0:
+                    position.number_in_tail = tail.number(position)
+                entry = Entry(position.number_in_tail, report.at, 0.0, 0.0, None, None, None, ratio=ratio)
                 if len(tail.newer) >= self.holdings.segment:
                     tail.turn()
                 tail.add(entry)

@@ -45,7 +45,7 @@ class Holdings:
         self.tails: dict[_Own, Tail] = {}
         self.segment = segment_for(1)
         """How many fills a segment of a tail holds now."""
-        self.changed: dict[Shown[Any, Any], None] = {}
+        self.changed: dict[Shown[Any, Any] | Line, None] = {}
         """What is to be valued again."""
         self._siblings: dict[_Own, list[Ledger]] = {}
 
@@ -116,7 +116,8 @@ class Holdings:
         return symbol
 
     def tail(self, own: _Own, *, kept: bool = True) -> Tail:
-        tail = self.tails.get(own)
+        """The account's tail; whoever is not kept has one for the moment."""
+        tail = self.tails.get(own) if kept else None
         if tail is None:
             tail = Tail(self.tally.pending)
             if kept:

@@ -7,7 +7,6 @@ from decimal import Decimal
 from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from trader_monitor.core.facts import Trade
 from trader_monitor.core.snapshot import pack, unpack
@@ -15,7 +14,7 @@ from trader_monitor.core.trading.book import Book
 from trader_monitor.core.trading.corrections import Entry, Tail, Thing
 from trader_monitor.core.trading.holdings import Holdings, StrategyBookKey, StrategyLedgerKey
 from trader_monitor.core.trading.ledger import Ledger
-from trader_monitor.core.trading.line import Line, LineKey
+from trader_monitor.core.trading.line import LineKey
 from trader_monitor.core.trading.shown import Account, BookKey, LedgerKey, Position, Symbol, SymbolKey, Total
 
 __all__ = ["FillsKept", "dumped", "loaded"]
@@ -34,7 +33,6 @@ class _TailKept(Struct, array_like=True):
     account: str | None
     lines: list[LineKey]
     older: list[Entry]
-    """Their lines are places in `lines`."""
     newer: list[Entry]
     kept_older: _States
     kept: _States
@@ -49,8 +47,8 @@ class FillsKept(Struct, array_like=True):
     latest: list[Trade] = []
     strategy_books: list[tuple[StrategyBookKey, Book]] = []
     strategy_ledgers: list[tuple[StrategyLedgerKey, Ledger]] = []
-    symbols_fifo: list[Decimal] | None = None
-    """By FIFO, in the order of `symbols`; None where there was no FIFO yet."""
+    symbols_excess: list[Decimal] | None = None
+    """What FIFO has realised more, in the order of `symbols`; None where there was no FIFO yet."""
     tails: list[_TailKept] = []
 
 
@@ -65,23 +63,18 @@ def dumped(holdings: Holdings, latest: Iterable[Trade]) -> bytes:
             list(latest),
             list(holdings.strategy_books.items()),
             list(holdings.strategy_ledgers.items()),
-            [symbol.state.fifo for symbol in symbols.values()],
+            [symbol.state.excess for symbol in symbols.values()],
             [_tail_kept(own, tail) for own, tail in holdings.tails.items()],
         )
     )
 
 
 def _tail_kept(own: tuple[str, str | None], tail: Tail) -> _TailKept:
-    numbers: dict[LineKey, int] = {}
-
-    def entries(part: list[Entry]) -> list[Entry]:
-        return [replace(entry, line=numbers.setdefault(_key_of(entry.line), len(numbers))) for entry in part]
-
-    older, newer = entries(tail.older), entries(tail.newer)
-    return _TailKept(*own, list(numbers), older, newer, _states(tail.kept_older), _states(tail.kept))
+    lines = [_key_of(line) for line in tail.lines]
+    return _TailKept(*own, lines, tail.older, tail.newer, _states(tail.kept_older), _states(tail.kept))
 
 
-def _key_of(line: Line | Position) -> LineKey:
+def _key_of(line: Any) -> LineKey:
     return (*line.key, "split", None, None) if isinstance(line, Position) else line.key
 
 
@@ -100,25 +93,25 @@ def _states(kept: dict[Thing, Any]) -> _States:
 def loaded(holdings: Holdings, raw: bytes) -> list[Trade]:
     """Takes what `dumped` gave, of this version or an older one; the latest trades. Raises SnapshotError."""
     kept: FillsKept = unpack(raw, FillsKept)
-    is_older = kept.symbols_fifo is None
+    is_older = kept.symbols_excess is None
     currencies = {key[:2]: key[2] for key, _ in kept.ledgers}
     for key, book in kept.books:
         if is_older:
             book.currency = currencies.get(key[:2])
             if book.entry_price is not None:
                 book.lots = [(book.quantity, book.entry_price)]  # what was held is one lot at its average
-                book.lots_cost = book.cost
         holdings.books[key] = book
     for money, ledger in kept.ledgers:
         if is_older:
-            ledger.fifo = ledger.realized
+            ledger.floor = ledger.peak - ledger.drawdown_max
         holdings.ledgers[money] = ledger
     holdings.strategy_books.update(kept.strategy_books)
     holdings.strategy_ledgers.update(kept.strategy_ledgers)
     for number, (of, realized) in enumerate(kept.symbols):
         symbol = holdings.symbol(of)
         symbol.state.realized = realized
-        symbol.state.fifo = realized if kept.symbols_fifo is None else kept.symbols_fifo[number]
+        if kept.symbols_excess is not None:
+            symbol.state.excess = kept.symbols_excess[number]
     for key in holdings.books:
         _value(holdings, key, None)
     for source, account, exchange, name, strategy in holdings.strategy_books:
@@ -140,14 +133,13 @@ def _value(holdings: Holdings, key: BookKey, strategy: str | None) -> None:
 
 def _load_tail(holdings: Holdings, kept: _TailKept) -> None:
     tail = holdings.tail((kept.source, kept.account))
-    lines = [
-        holdings.position(key[:4], None) if key[4] == "split" else holdings.lines.get(key) or holdings.open(key)
-        for key in kept.lines
-    ]
-    for part, entries in ((tail.older, kept.older), (tail.newer, kept.newer)):
-        for entry in entries:
-            entry.line = lines[entry.line]
-        part += entries
+    for key in kept.lines:
+        if key[4] == "split":
+            position = holdings.position(key[:4], None)
+            position.number_in_tail = tail.number(position)
+        else:
+            holdings.open(key)
+    tail.older, tail.newer = kept.older, kept.newer
     for things, states in ((tail.kept_older, kept.kept_older), (tail.kept, kept.kept)):
         things.update((holdings.position(key, strategy), book) for key, strategy, book in states.books)
         things.update((holdings.account(key, strategy), ledger) for key, strategy, ledger in states.ledgers)

@@ -16,7 +16,7 @@ __all__ = ["Ledger"]
 class Ledger(Struct, array_like=True):
     """One account, or one strategy of it, in one currency. All money is in that currency; some 2 KiB.
 
-    `realized` is by average cost, `fifo` the same by FIFO. `peak` begins at zero, with nothing realised
+    `realized` is by average cost. `peak` begins at zero, with nothing realised
     yet; `drawdown_max` is the deepest fall below a peak.
     `profit` and `loss` are the sums of the won and of the lost round trips (both positive), net of fees.
     `reported` adds up what the bot itself says that its fills realised; None while it says nothing.
@@ -35,8 +35,11 @@ class Ledger(Struct, array_like=True):
     profit: Decimal = ZERO
     loss: Decimal = ZERO
     reported: Decimal | None = None
-    fifo: Decimal = ZERO
     trips: Trips = field(default_factory=Trips)
+    excess: Decimal = ZERO
+    """What FIFO has realised more."""
+    floor: Decimal = ZERO
+    """Where realised P&L would be deeper below its peak than ever."""
 
     def realize(self, net: Decimal, net_fifo: Decimal, fee: Decimal) -> None:
         """Books a fill's P&L, net of its fee (a rebate is negative)."""
@@ -44,16 +47,17 @@ class Ledger(Struct, array_like=True):
         if fee:
             self.fees += fee
             self.charged = True
-        elif not (net or net_fifo):
+        elif not net and net_fifo is net:
             return
-        self.fifo += net_fifo
+        if net_fifo is not net:
+            self.excess += net_fifo - net
         realized = self.realized = self.realized + net
-        if realized > self.peak:
+        if realized < self.floor:
+            self.floor = realized
+            self.drawdown_max = self.peak - realized
+        elif realized > self.peak:
             self.peak = realized
-        else:
-            drawdown = self.peak - realized
-            if drawdown > self.drawdown_max:
-                self.drawdown_max = drawdown
+            self.floor = realized - self.drawdown_max
 
     def close(self, result: Decimal, seconds: float = 0.0) -> None:
         """Counts a round trip by its net result; it was held for `seconds`."""
@@ -72,6 +76,11 @@ class Ledger(Struct, array_like=True):
         twin = copy(self)
         twin.trips = self.trips.copied()
         return twin
+
+    @property
+    def fifo(self) -> Decimal:
+        """Realised P&L by FIFO."""
+        return self.realized + self.excess
 
     @property
     def drawdown(self) -> Decimal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TypeAlias
 
 from trader_monitor.core.tally import Cell
@@ -19,8 +20,9 @@ class Line:
     """What such fills change: a book, a ledger and a symbol's total; a strategy's book and ledger if they name one."""
 
     __slots__ = (
-        *("account", "count", "currency", "dirty", "key", "meant", "number", "position", "quote", "segment"),
-        *("sign", "strategy_account", "strategy_position", "symbol", "tail", "things", "turnover", "volume"),
+        *("account", "book", "count", "currency", "dirty", "key", "ledger", "meant", "number", "number_in_tail"),
+        *("of_strategy", "others", "position", "quote", "segment", "sign", "tail", "things", "total", "turnover"),
+        "volume",
     )
 
     def __init__(
@@ -34,10 +36,12 @@ class Line:
     ) -> None:
         self.key = key
         self.tail = tail
-        self.position, self.account, self.symbol = things
-        self.strategy_position: Position | None = of_strategy[0] if of_strategy else None
-        self.strategy_account: Account | None = of_strategy[1] if of_strategy else None
+        self.number_in_tail = tail.number(self)
+        self.position, self.account, symbol = things
+        self.others: tuple[Position | Account | Symbol, ...] = (symbol, *(of_strategy or ()))
         self.things = (*things, *(of_strategy or ()))
+        self.book, self.ledger, self.total = self.position.state, self.account.state, symbol.state
+        self.of_strategy = (of_strategy[0].state, of_strategy[1].state) if of_strategy else None
         self.quote = self.position.quote
         self.segment = 0
         self.count = count
@@ -51,43 +55,53 @@ class Line:
 
     def apply(self, entry: Entry) -> None:
         """Books a fill wherever it counts."""
-        at = entry.at
-        price = exact(entry.price)
-        quantity = exact(entry.quantity)
+        price = Decimal(repr(entry.price))  # as `exact`: a call less
+        quantity = Decimal(repr(entry.quantity))
         if self.sign < 0:
             quantity = -quantity
-        fee = exact(entry.fee) if entry.fee else ZERO
-        book = self.position.state
+        fee = Decimal(repr(entry.fee)) if entry.fee else ZERO
+        at, book = entry.at, self.book
         book.currency = self.currency
         gross, fifo, closed, seconds = book.fill(quantity, price, fee, at)
         net = gross - fee
         net_fifo = net if fifo is gross else fifo - fee
-        total = self.symbol.state
+        total, ledger = self.total, self.ledger
         total.realized += net
-        total.fifo += net_fifo
-        ledger = self.account.state
+        if net_fifo is not net:
+            total.excess += net_fifo - net
         ledger.realize(net, net_fifo, fee)
         if closed is not None:
             ledger.close(closed, seconds)
         if entry.reported is not None:
             ledger.reported = (ledger.reported or ZERO) + exact(entry.reported)
-        if self.strategy_position is not None and self.strategy_account is not None:
-            book = self.strategy_position.state
+        if self.of_strategy is not None:
+            book, ledger = self.of_strategy
             book.currency = self.currency
             gross, fifo, closed, seconds = book.fill(quantity, price, fee, at)
-            ledger = self.strategy_account.state
-            ledger.realize(gross - fee, fifo - fee, fee)
+            net = gross - fee
+            ledger.realize(net, net if fifo is gross else fifo - fee, fee)
             if closed is not None:
                 ledger.close(closed, seconds)
 
     def settle(self) -> None:
         self.dirty = False
         t_ms = self.meant
-        if self.number:
-            self.count.add(t_ms, self.number)
-            self.volume.add(t_ms, self.turnover)
-            self.number, self.turnover = 0, 0.0
+        holdings = self.position.holdings
         if self.quote is not None:
-            self.position.holdings.marks.changed[self.quote] = t_ms
-        for thing in self.things:
-            thing.touch(t_ms)
+            holdings.marks.changed[self.quote] = t_ms
+        self.position.touch(t_ms)
+        self.account.touch(t_ms)
+        changed = holdings.changed
+        changed[self] = None
+        for thing in self.others:
+            if t_ms > thing.meant:
+                thing.meant = t_ms
+            changed[thing] = None
+
+    def revalue(self) -> None:
+        """Writes how many fills there were, and of what value."""
+        self.count.value += self.number
+        self.count.write(self.meant, self.count.value)
+        self.volume.value += self.turnover
+        self.volume.write(self.meant, self.volume.value)
+        self.number, self.turnover = 0, 0.0

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from trader_monitor.core.trading.decimals import ZERO
 
-__all__ = ["MOST_LOTS", "Lot", "lay", "release", "scale"]
+__all__ = ["MOST_LOTS", "Lot", "merge", "release", "scale"]
 
 Lot: TypeAlias = tuple[Decimal, Decimal]
 """Quantity, price."""
@@ -20,15 +20,11 @@ MOST_LOTS = 256
 """A position has no more lots than this, 330 bytes each: the two oldest become one at their average."""
 
 
-def lay(lots: list[Lot], quantity: Decimal, price: Decimal) -> bool:
-    """Adds the newest lot; whether the two oldest had to be merged for it."""
-    lots.append((quantity, price))
-    if len(lots) <= MOST_LOTS:
-        return False
+def merge(lots: list[Lot]) -> None:
+    """Makes one lot of the two oldest, at their average."""
     (first, paid), (second, paid_later) = lots[:2]
     both = first + second
     lots[:2] = [(both, (first * paid + second * paid_later) / both)]
-    return True
 
 
 def release(lots: list[Lot], quantity: Decimal) -> Decimal:

@@ -1,8 +1,8 @@
 """What fills change, and the series that say so.
 
-What rules wait for (positions, realised P&L by average cost, round trips) is written in the step in which it changes.
-What is valued at a mark, or is a second view of the same (FIFO, strategies), is written in the same step too where
-few change; where many do, once a second for all.
+Positions, realised P&L and its drawdown are written in the step in which they change. All else (counts, round trips,
+what is valued at a mark, FIFO, strategies) is written in the same step too where few change; where many do, once a
+second for all.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ SymbolKey: TypeAlias = tuple[str, str | None, str, str | None]
 
 
 class Total(Struct, array_like=True):
-    """What one instrument has realised in one currency, net of fees, by average cost and by FIFO."""
+    """What one instrument has realised in one currency, net of fees; by FIFO it is `excess` more."""
 
     realized: Decimal = ZERO
-    fifo: Decimal = ZERO
+    excess: Decimal = ZERO
 
     def copied(self) -> Total:
-        return Total(self.realized, self.fifo)
+        return Total(self.realized, self.excess)
 
 
 S = TypeVar("S", Book, Ledger, Total)
@@ -105,7 +105,7 @@ class Shown(ABC, Generic[K, S]):
 class Position(Shown[BookKey, Book]):
     """A book, and the account in whose currency it is valued."""
 
-    __slots__ = ("account", "quote", "segment", "strategies", "unrealized", "unrealized_fifo")
+    __slots__ = ("account", "number_in_tail", "quote", "segment", "strategies", "unrealized", "unrealized_fifo")
 
     def __init__(self, holdings: Holdings, key: BookKey, book: Book, strategy: str | None = None) -> None:
         super().__init__(holdings, key, book, strategy)
@@ -114,6 +114,7 @@ class Position(Shown[BookKey, Book]):
         self.unrealized = ZERO
         self.unrealized_fifo = ZERO
         self.segment = 0
+        self.number_in_tail = -1
         self.quote = holdings.marks.quote(key[2], key[3])
 
     def label(self, name: str) -> str | None:
@@ -124,8 +125,6 @@ class Position(Shown[BookKey, Book]):
 
     def settle(self) -> None:
         super().settle()
-        if self.account is None or self.account.key[2] != self.state.currency:
-            self.belong()
         if self.strategy is None:
             self.write(self.holdings.metrics.quantity, float(self.state.quantity))
 
@@ -137,12 +136,13 @@ class Position(Shown[BookKey, Book]):
         return quote.price if quote.at >= self.state.split_at else None
 
     def revalue(self) -> None:
-        holdings, book, account = self.holdings, self.state, self.account
+        holdings, book = self.holdings, self.state
         metrics = holdings.metrics
         if self.strategy is not None:
             self.write(metrics.strategy_quantity, float(book.quantity))
-        if account is None:
-            return
+        account = self.account
+        if account is None or account.key[2] != book.currency:
+            account = self.belong()
         price = self.mark() if book.quantity else None
         if holdings.exposures is not None and holdings.books.get(self.key) is book:
             quantity, points = float(book.quantity), float(book.multiplier or 1)
@@ -166,7 +166,7 @@ class Position(Shown[BookKey, Book]):
         if book.merged:
             self.write(metrics.merged, float(book.merged))
 
-    def belong(self) -> None:
+    def belong(self) -> Account:
         """Finds the account in whose currency the newest fill was."""
         before, holdings, key = self.account, self.holdings, self.key
         if before is not None:
@@ -179,7 +179,8 @@ class Position(Shown[BookKey, Book]):
                     family.end((*key, before.key[2]), self.meant)
         self.unrealized = self.unrealized_fifo = ZERO
         kept = (key, self.strategy) in holdings.positions
-        self.account = holdings.account((key[0], key[1], self.state.currency), self.strategy, kept=kept)
+        account = self.account = holdings.account((key[0], key[1], self.state.currency), self.strategy, kept=kept)
+        return account
 
     @property
     def position(self) -> Position:
@@ -206,12 +207,9 @@ class Symbol(Shown[SymbolKey, Total]):
     def label(self, name: str) -> str | None:
         return self.key[("source", "account", "symbol", "currency").index(name)]
 
-    def settle(self) -> None:
-        super().settle()
-        self.write(self.holdings.metrics.realized_symbol, float(self.state.realized))
-
     def revalue(self) -> None:
-        self.write(self.holdings.metrics.realized_symbol_fifo, float(self.state.fifo))
+        self.write(self.holdings.metrics.realized_symbol, float(self.state.realized))
+        self.write(self.holdings.metrics.realized_symbol_fifo, float(self.state.realized + self.state.excess))
 
 
 class Account(Shown[LedgerKey, Ledger]):
@@ -239,17 +237,6 @@ class Account(Shown[LedgerKey, Ledger]):
         self.write(metrics.realized, float(ledger.realized))
         self.write(metrics.drawdown, float(ledger.drawdown))
         self.write(metrics.drawdown_max, float(ledger.drawdown_max))
-        wins = losses = flats = 0
-        for sibling in self.siblings:
-            wins, losses, flats = wins + sibling.wins, losses + sibling.losses, flats + sibling.flats
-        closed = wins + losses + flats
-        self._perhaps(metrics.fees, float(ledger.fees) if ledger.charged else None)
-        self._perhaps(metrics.reported, None if ledger.reported is None else float(ledger.reported))
-        self._perhaps(metrics.profit_factor, ledger.profit_factor)
-        self._perhaps(metrics.win_ratio, wins / closed if closed else None)
-        for result, number in (("win", wins), ("loss", losses), ("flat", flats)):
-            self._perhaps(metrics.closed, float(number) if closed else None, result)
-        self.told_again = False
 
     def _perhaps(self, family: Family, value: float | None, result: str | None = None) -> None:
         """Writes what is known; what turned out to be unknown ends."""
@@ -264,6 +251,7 @@ class Account(Shown[LedgerKey, Ledger]):
             self.write(metrics.realized_fifo, float(ledger.fifo))
             self.write(metrics.unrealized, float(self.unrealized))
             self.write(metrics.unrealized_fifo, float(self.unrealized_fifo))
+            self._write_trips()
             return
         self.write(metrics.strategy_realized, float(ledger.realized))
         self.write(metrics.strategy_realized_fifo, float(ledger.fifo))
@@ -271,3 +259,17 @@ class Account(Shown[LedgerKey, Ledger]):
         self.write(metrics.strategy_unrealized_fifo, float(self.unrealized_fifo))
         if ledger.charged:
             self.write(metrics.strategy_fees, float(ledger.fees))
+
+    def _write_trips(self) -> None:
+        metrics, ledger = self.holdings.metrics, self.state
+        wins = losses = flats = 0
+        for sibling in self.siblings:
+            wins, losses, flats = wins + sibling.wins, losses + sibling.losses, flats + sibling.flats
+        closed = wins + losses + flats
+        self._perhaps(metrics.fees, float(ledger.fees) if ledger.charged else None)
+        self._perhaps(metrics.reported, None if ledger.reported is None else float(ledger.reported))
+        self._perhaps(metrics.profit_factor, ledger.profit_factor)
+        self._perhaps(metrics.win_ratio, wins / closed if closed else None)
+        for result, number in (("win", wins), ("loss", losses), ("flat", flats)):
+            self._perhaps(metrics.closed, float(number) if closed else None, result)
+        self.told_again = False
