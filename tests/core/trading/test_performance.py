@@ -13,10 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.environments import run
 from trader_monitor.core.trading.performance import Performance, drawdown_of, per_period, performance
 from trader_monitor.core.trading.risk import historical, normal
 
 GOLDEN = json.loads(gzip.decompress((Path(__file__).parents[2] / "data" / "returns_metrics.json.gz").read_bytes()))
+ORACLE = Path(__file__).parents[2] / "oracles" / "returns.py"
 RETURNS = np.array(GOLDEN["returns"])
 
 
@@ -309,3 +311,25 @@ def test_any_returns_make_finite_figures_or_say_why_not(returns: list[float]) ->
         peak = max(peak, curve)
         deepest = max(deepest, 1 - curve / peak)
     assert drawdown_of(np.array(returns)) == pytest.approx(deepest, abs=1e-12)
+
+
+@pytest.mark.real
+def test_libraries_say_the_same_of_random_returns(tmp_path: Path) -> None:
+    """quantstats and empyrical-reloaded, asked here and now, in an environment of their own."""
+    rng = np.random.default_rng(20_261)
+    series = [0.0005 + 0.012 * rng.standard_t(df, n) for df, n in ((4, 120), (5, 252), (30, 1000), (3, 2500), (8, 333))]
+    file = tmp_path / "returns.json"
+    file.write_text(json.dumps([returns.tolist() for returns in series]))
+    told = json.loads(run("returns", ORACLE, str(file)).splitlines()[-1])
+    assert len(told) == len(series)
+    for returns, libraries in zip(series, told, strict=True):
+        found = performance(returns, annualisation=252, risk_free=0.03)._asdict()
+        for method, risks in (("historical", historical(returns)), ("normal", normal(returns))):
+            for confidence, risk in zip((95, 99), risks, strict=True):
+                found |= {f"var{confidence}_{method}": risk.var, f"cvar{confidence}_{method}": risk.cvar}
+        for library, figures in libraries.items():
+            for name, value in figures.items():
+                ours = found[name].value
+                if name.startswith(("var", "cvar", "drawdown")):
+                    value = -value  # ours are losses
+                assert ours == pytest.approx(value, rel=1e-9, abs=1e-9), f"{library} {name}"
