@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -353,3 +353,4 @@ def test_a_host_without_time_zones_is_told(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(zoneinfo, "available_timezones", set)
     with pytest.raises(module.NoZone, match="the host has no time zones: install tzdata"):
         module.open_zone("Nowhere/Here")
+    assert module.open_zone("UTC").utcoffset(None) == timedelta(0)

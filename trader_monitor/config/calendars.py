@@ -11,7 +11,7 @@ lists none is a weekly pattern and known for good.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import tzinfo
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,7 +35,9 @@ class NoZone(ValueError):
 
 
 def open_zone(name: str) -> tzinfo:
-    """The IANA time zone, from the host's database. Raises NoZone."""
+    """The IANA time zone, from the host's database, without which there is still UTC. Raises NoZone."""
+    if name == "UTC":
+        return UTC
     from zoneinfo import ZoneInfo, available_timezones
 
     try:

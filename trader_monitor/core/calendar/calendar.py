@@ -37,8 +37,11 @@ class OutsideTable(LookupError):
 
 
 class _Year(NamedTuple):
-    """Sorted openings and closings, and the open seconds before each opening; `total` are those of the year."""
+    """Sorted openings and closings, and the open seconds before each opening; `total` are those of the year. What is
+    known of it lies from `begin` to `end`."""
 
+    begin: float
+    end: float
     opens: array[float]
     closes: array[float]
     before: array[float]
@@ -56,13 +59,15 @@ class Calendar:
     `closures` holds by day the spans of time that are closed besides (Unix seconds).
     """
 
-    __slots__ = ("_closures", "_years", "_zone", "schedule")
+    __slots__ = ("_closures", "_recent", "_years", "_zone", "schedule")
 
     def __init__(self, schedule: Schedule, zone: tzinfo, closures: Mapping[date, tuple[Span, ...]] | None = None):
         self.schedule = schedule
         self._zone = zone
         self._closures = dict(closures or {})
         self._years: dict[int, _Year] = {}
+        self._recent: _Year | None = None
+        """The year that was asked for last, which mostly is the next, too: it spares the way over the date."""
 
     @property
     def name(self) -> str:
@@ -159,9 +164,12 @@ class Calendar:
         """Market time between two moments, in seconds; 0 where t1 is not after t0. Raises OutsideTable."""
         if t1 <= t0:
             return 0.0
+        recent = self._recent
+        if recent is not None and recent.begin <= t0 and t1 < recent.end:
+            return recent.elapsed(t1) - recent.elapsed(t0)
         first, last = self._day(t0).year, self._day(t1).year
         if first == last:
-            year = self._year(first)
+            year = self._year_at(t1)
             return year.elapsed(t1) - year.elapsed(t0)
         between = sum(self._year(each).total for each in range(first + 1, last))
         year = self._year(first)
@@ -220,7 +228,10 @@ class Calendar:
         return spans
 
     def _year_at(self, t: float) -> _Year:
-        return self._year(self._day(t).year)
+        recent = self._recent
+        if recent is None or not recent.begin <= t < recent.end:
+            recent = self._recent = self._year(self._day(t).year)
+        return recent
 
     def _year(self, number: int) -> _Year:
         known = self._years.get(number)
@@ -231,7 +242,7 @@ class Calendar:
     def _worked_out(self, number: int) -> _Year:
         opens, closes, before = array("d"), array("d"), array("d")
         total = 0.0
-        day = max(date(number, 1, 1), self.schedule.known_from)
+        day = first = max(date(number, 1, 1), self.schedule.known_from)
         last = min(date(number, 12, 31), self.schedule.known_until)
         while day <= last:
             for begin, end in self._hours(day):
@@ -243,7 +254,7 @@ class Calendar:
                     before.append(total)
                 total += end - begin
             day += _ONE
-        return _Year(opens, closes, before, total)
+        return _Year(self.bounds(first)[0], self.bounds(last)[1], opens, closes, before, total)
 
     def _spans(self, t: float) -> list[Span]:
         """The spans that end after t, until there are two, or as far as is known within some months; those that
