@@ -56,6 +56,19 @@ CASES = [
         ['line 4: checks.api.follow = "true": expected true or false; write true without quotes'],
     ),
     (
+        "a baseline performance that is no share",
+        "[[performance.baselines]]\nmodel = 'm'\nf1 = 80",
+        ["line 3: performance.baselines[0].f1 = 80: expected at most 1"],
+    ),
+    (
+        "a baseline performance that says nothing, and two of one version",
+        "[[performance.baselines]]\nmodel = 'm'\n[[performance.baselines]]\nmodel = 'm'\nf1 = 0.7",
+        [
+            "line 1: performance.baselines[0]: gives no score; there are f1, precision, recall, accuracy, roc_auc, hit",
+            "line 3: performance.baselines[1]: there is a baseline of m already",
+        ],
+    ),
+    (
         "a limit that does not exist is told from those that do",
         "[[trading.limits]]\nmax_leverge = 3",
         ['line 2: trading.limits[0].max_leverge: unknown key; did you mean "max_leverage"?'],

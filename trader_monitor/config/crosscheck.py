@@ -8,13 +8,24 @@ from collections.abc import Iterable, Mapping
 from msgspec.structs import replace
 
 from trader_monitor.config.errors import Place, Report, among
-from trader_monitor.config.tables import ActionTable, CheckTable, Http, Ingest, Live, Store, Trading
+from trader_monitor.config.tables import ActionTable, CheckTable, Http, Ingest, Live, Performance, Store, Trading
 from trader_monitor.core.alerts.rule import Rule, RuleErrors, compile_rule
 from trader_monitor.core.promql import PromQLError
 from trader_monitor.core.promql import compile as plan
 from trader_monitor.core.trading.terms import LIMITS
 
-__all__ = ["actions", "addresses", "expressions", "ladders", "limits", "origins", "rules", "socket", "tiers"]
+__all__ = [
+    "actions",
+    "addresses",
+    "baselines",
+    "expressions",
+    "ladders",
+    "limits",
+    "origins",
+    "rules",
+    "socket",
+    "tiers",
+]
 
 _ORIGIN = re.compile(r"https?://(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?")
 UNIX_PATH_LIMIT = 107
@@ -73,6 +84,18 @@ def limits(trading: Trading, report: Report) -> None:
         if own.source is None and own.account is None and own.currency is None:
             expected = "names no account: give source, account or currency, or say it in [trading]"
             report.wrong(("trading", "accounts", at), expected)
+
+
+def baselines(performance: Performance, report: Report) -> None:
+    """Each says something, and of one version there is one."""
+    seen: set[tuple[str, str]] = set()
+    for at, table in enumerate(performance.baselines):
+        place = ("performance", "baselines", at)
+        if not table.given().scores and not report.has(place):
+            report.wrong(place, "gives no score; there are f1, precision, recall, accuracy, roc_auc, hit")
+        if (table.model, table.version) in seen:
+            report.wrong(place, f"there is a baseline of {table.model} {table.version}".rstrip() + " already")
+        seen.add((table.model, table.version))
 
 
 def ladders(

@@ -34,6 +34,7 @@ from trader_monitor.config.tables import (
     Live,
     Logging,
     Models,
+    Performance,
     Rule,
     RuleTable,
     Store,
@@ -54,6 +55,7 @@ SINGLE: Final[dict[str, type[msgspec.Struct]]] = {
     "logging": Logging,
     "trading": Trading,
     "models": Models,
+    "performance": Performance,
 }
 NAMED: Final = ("collectors", "checks", "actions", "rules", "channels", "calendars", "exchanges")
 DEFAULT_CHANNELS: Final = ("log",)
@@ -146,6 +148,8 @@ class _Reading:
         crosscheck.socket(ingest, self.report)
         crosscheck.tiers(store, self.report)
         crosscheck.limits(trading, self.report)
+        performance = self._single("performance", Performance())
+        crosscheck.baselines(performance, self.report)
         crosscheck.actions(actions, self._table("actions"), self.report)
         crosscheck.ladders(self._ladders(checks), self._table("actions"), actions, self.report)
         crosscheck.expressions(checks, self.report)
@@ -159,6 +163,7 @@ class _Reading:
             logging=self._single("logging", Logging()),
             trading=trading,
             models=self._single("models", Models()),
+            performance=performance,
             collectors=self._plugins("collectors", "collector", CollectorTable, self._always()),
             checks=checks,
             actions=actions,

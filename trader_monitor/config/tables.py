@@ -14,12 +14,14 @@ from trader_monitor.config.values import Duration, Listen, Secret, Size
 from trader_monitor.core.alerts.rule import Rule
 from trader_monitor.core.calendar.calendar import Calendar
 from trader_monitor.core.facts import Severity
+from trader_monitor.core.models.given import Given, Name
 from trader_monitor.core.trading.terms import Limits, Terms
 from trader_monitor.runtime.registry import Plugin
 
 __all__ = [
     "AccountTerms",
     "ActionTable",
+    "BaselinePerformance",
     "ChannelTable",
     "CheckTable",
     "CollectorTable",
@@ -30,6 +32,7 @@ __all__ = [
     "Live",
     "Logging",
     "Models",
+    "Performance",
     "Rule",
     "RuleTable",
     "Store",
@@ -39,6 +42,7 @@ __all__ = [
 Every = Annotated[Duration, Meta(ge=1.0, le=86400.0)]
 Within = Annotated[Duration, Meta(gt=0.0, le=3600.0)]
 Days = Annotated[Duration, Meta(ge=3600.0)]
+Share = Annotated[float, Meta(gt=0.0, le=1.0)]
 Delay = Annotated[Duration, Meta(ge=0.0, le=30 * 86400.0)]
 
 
@@ -195,6 +199,39 @@ class Trading(Struct, frozen=True, kw_only=True):
         return getattr(self, name)
 
 
+class BaselinePerformance(Struct, frozen=True, kw_only=True):
+    """`[[performance.baselines]]`: what a model (one version of it, or any) is held to, from a validation: shares
+    of `rows` rows, or, where nobody knows how many, exact ones."""
+
+    model: str
+    version: str = ""
+    f1: Share | None = None
+    precision: Share | None = None
+    recall: Share | None = None
+    accuracy: Share | None = None
+    roc_auc: Share | None = None
+    hit: Share | None = None
+    rows: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
+    provenance: str = "given"
+
+    def given(self) -> Given:
+        names: tuple[Name, ...] = ("f1", "precision", "recall", "accuracy", "roc_auc", "hit")
+        scores = {name: float(value) for name in names if (value := getattr(self, name)) is not None}
+        return Given(scores=scores, n=self.rows, provenance=self.provenance)
+
+
+class Performance(Struct, frozen=True, kw_only=True):
+    """`[performance]`: models are judged by their outcomes each `every`. The first outcomes of a version, so many as
+    `first`, make its baseline where none is given. `alpha` is the probability of ever finding a concept drift that is
+    none. `positive` names a model's positive label, by model."""
+
+    every: Every = Duration(300.0)
+    first: Annotated[int, Meta(ge=100, le=100_000)] = 500
+    alpha: Annotated[float, Meta(gt=0.0, le=0.5)] = 0.05
+    positive: dict[str, str] = field(default_factory=dict)
+    baselines: tuple[BaselinePerformance, ...] = ()
+
+
 class ExchangeTable(Struct, frozen=True, kw_only=True):
     """`[exchanges.NAME]`: an exchange as bots name it; the calendar counts its market time."""
 
@@ -227,6 +264,7 @@ class Config(Struct, frozen=True, kw_only=True):
     logging: Logging = Logging()
     trading: Trading = Trading()
     models: Models = Models()
+    performance: Performance = Performance()
     collectors: dict[str, CollectorTable] = field(default_factory=dict)
     checks: dict[str, CheckTable] = field(default_factory=dict)
     actions: dict[str, ActionTable] = field(default_factory=dict)

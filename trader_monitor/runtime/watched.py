@@ -46,8 +46,12 @@ class Watched:
     """By model and version."""
 
     versions: dict[tuple[str, str], Watch] = field(default_factory=dict)
+    performance: dict[tuple[str, str], tuple[Figure, ...]] = field(default_factory=dict)
+    """What outcomes say of a version."""
 
     def figures(self) -> Iterator[Figure]:
         """Of all versions that predictions came of, or that have a baseline."""
         for watch in self.versions.values():
             yield from watch.figures()
+        for figures in self.performance.values():
+            yield from figures

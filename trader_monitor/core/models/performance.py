@@ -6,11 +6,12 @@ as a report. Nothing in it has to be computed again.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
-from trader_monitor.core.figure import Figure
+from trader_monitor.core.figure import Figure, exact
 
 __all__ = [
     "MINIMUM",
@@ -139,6 +140,19 @@ class PerformanceResult(Struct, frozen=True, kw_only=True):
     recommendations: tuple[Recommendation, ...]
     remarks: tuple[str, ...] = ()
     """What a reader has to know: a label never predicted, constant scores, how the probability was read …"""
+
+    def figures(self) -> Iterator[Figure]:
+        """All figures; the bins of reliability too, which are many."""
+        if self.baseline is not None:
+            yield from self.baseline.figures
+        for window in self.windows:
+            yield from window.figures
+        yield from self.estimates
+        if self.concept is not None:
+            yield self.concept.evidence
+            words = f"1 once the e-value has reached {self.concept.threshold:g}; it stays so for the version's life"
+            labels = (("model", self.model), ("version", self.version))
+            yield exact("model_concept_drift", labels, float(self.concept.drifted), self.concept.evidence.n, words)
 
 
 _WORDS: Final[dict[str, Recommendation]] = {
