@@ -108,10 +108,11 @@ def test_a_day_and_thirty() -> None:
     assert figures(agents, 39 * DAYS)["agent_accuracy_ratio"].n == 1
     month = figures(agents, 39 * DAYS, window="30d")["agent_accuracy_ratio"]
     assert (month.value, month.n) == (10 / 30, 30)
-    later = figures(agents, 100 * DAYS, window="30d")
+    later = figures(agents, 42 * DAYS)
     assert {figure.value for figure in later.values()} == {None}
     assert later["agent_accuracy_ratio"].reason == "no outcome was reported in this window"
     assert all(figure.reason for figure in later.values())
+    assert not figures(agents, 70 * DAYS), "an agent that was silent for a month has no figures"
 
 
 def test_calibration_is_of_what_was_judged() -> None:

@@ -87,6 +87,7 @@ def test_windows_end_and_the_total_does_not() -> None:
     gone = figures(exchanges, 200_000.0)["order_fill_ratio"]
     assert (gone.value, gone.n, gone.reason) == (None, 0, "no order ended in this window")
     assert figures(exchanges, 200_000.0, window="total")["order_fill_ratio"].value == 0.5
+    assert not figures(exchanges, 31 * 86_400.0, window="total"), "a bot that was silent for a month has no figures"
 
 
 def test_a_source_s_figures_are_of_its_exchanges_added_and_not_averaged() -> None:

@@ -54,6 +54,7 @@ def test_an_hour_ends_and_a_day_goes_on() -> None:
     found = figures(folded(request(0, ok=False)), T0 + 4_000)
     assert (found["error_ratio", "e", "1h"].value, found["error_ratio", "e", "24h"].value) == (None, 1.0)
     assert found["error_ratio", "e", "1h"].reason == "no call in this window"
+    assert not figures(folded(request(0)), T0 + 31 * 86_400), "an endpoint that nobody called for a month has none"
 
 
 def test_a_real_bot_s_api() -> None:

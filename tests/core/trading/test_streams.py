@@ -163,6 +163,13 @@ def test_staleness_counts_market_time() -> None:
     assert figures(stream, T0 + 100, seconds_open)["frame_age_seconds"].value == 0.0
 
 
+def test_a_stream_that_was_silent_for_a_month_has_no_figures() -> None:
+    stream = Stream()
+    stream.take(frame(T0))
+    assert figures(stream, T0 + 30 * 24 * HOUR)
+    assert not figures(stream, T0 + 30 * 24 * HOUR + 1)
+
+
 def test_the_channel_is_a_label_where_there_is_one() -> None:
     stream = Stream()
     stream.take(frame(T0))

@@ -98,7 +98,7 @@ class Agents:
         """Every figure of every agent at `now` (Unix seconds), but those that the fold itself writes as series."""
         now_ms = int(now * 1000.0)
         for source, (rolling, _) in self._agents.items():
-            for window in (DAY, MONTH):
+            for window in (DAY, MONTH) if not rolling.asleep(now_ms) else ():
                 labels: Pairs = (("source", source), ("window", window.name))
                 yield from _figures(labels, rolling.total(window, now_ms))
 

@@ -55,8 +55,9 @@ _IMPACT = "s (P after - P0) / P0, mean over orders with fills; P0: market before
 def execution_figures(execution: Execution, now_ms: int) -> Iterator[Figure]:
     """Per source over an hour, a day and in all; per source and exchange over a day."""
     sources: dict[str, list[str | None]] = {}
-    for source, exchange in execution.routes:
-        sources.setdefault(source, []).append(exchange)
+    for (source, exchange), route in execution.routes.items():
+        if not route.rolling.asleep(now_ms):
+            sources.setdefault(source, []).append(exchange)
     still_open = Counter(source for source, _ in execution.orders.open)
     for source, exchanges in sources.items():
         of: Pairs = (("source", source),)

@@ -51,7 +51,6 @@ the same; orders by reason; and per currency the number, w, w x, w^2, w^2 x and 
 
 MOST_ROUTES = 1_024
 CURRENCIES = 64
-FORGET_MS = 30 * 86_400_000
 
 _LATENCY, _SECONDS, _SLIPPAGE = sketch_key(LATENCY), sketch_key(SECONDS), sketch_key(SLIPPAGE)
 
@@ -89,15 +88,16 @@ class Execution:
     def fold_order(self, order: Order, t_ms: int) -> None:
         if t_ms >= self.orders.due_ms:
             self.settle(t_ms)
-        route = self._route((order.source, order.exchange), t_ms)
-        if order.latency_seconds is not None and route is not None:
-            cell = route.rolling.cell(t_ms)
-            key = _LATENCY + bucket(order.latency_seconds)
-            cell[key] = cell.get(key, 0.0) + 1.0
         end = self.orders.report(order, t_ms, self._price(order.exchange, order.symbol, t_ms))
-        if end is not None and route is not None:
+        route = self._route((order.source, order.exchange), t_ms)
+        if route is None:
+            return
+        cell = route.rolling.cell(t_ms)
+        if order.latency_seconds is not None:
+            _count(cell, _LATENCY + bucket(order.latency_seconds))
+        if end is not None:
             route.ended[end] += 1
-            _count(route.rolling.cell(t_ms), end)
+            _count(cell, end)
 
     def fold_trade(self, trade: Trade, t_ms: int) -> None:
         if t_ms >= self.orders.due_ms:
@@ -191,8 +191,8 @@ class Execution:
 
     def _forget(self, t_ms: int) -> bool:
         """Drops the route that was silent for longest, if that is a month."""
-        oldest = min(self.routes, key=lambda key: self.routes[key].rolling.newest_ms)
-        if self.routes[oldest].rolling.newest_ms > t_ms - FORGET_MS:
+        oldest = min(self.routes, key=lambda key: self.routes[key].rolling.begin_ms)
+        if not self.routes[oldest].rolling.asleep(t_ms):
             return False
         del self.routes[oldest]
         return True

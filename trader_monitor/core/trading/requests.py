@@ -60,8 +60,9 @@ class Requests:
 
     def figures(self, now_ms: int) -> Iterator[Figure]:
         exchanges: dict[str, list[str]] = {}
-        for exchange, endpoint in self.endpoints:
-            exchanges.setdefault(exchange, []).append(endpoint)
+        for (exchange, endpoint), rolling in self.endpoints.items():
+            if not rolling.asleep(now_ms):
+                exchanges.setdefault(exchange, []).append(endpoint)
         for window in (HOUR, DAY):
             for exchange, endpoints in exchanges.items():
                 cells = []

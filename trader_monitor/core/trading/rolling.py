@@ -20,6 +20,7 @@ import numpy as np
 from msgspec import Struct
 
 __all__ = [
+    "ASLEEP_MS",
     "DAY",
     "HOUR",
     "HOURS_OF_A_MONTH",
@@ -36,6 +37,9 @@ Cell: TypeAlias = dict[int, float]
 """Sums by key."""
 
 _EACH = array("i").itemsize + array("d").itemsize
+
+ASLEEP_MS = 30 * 86_400_000
+"""What was silent for so long has no figures any more, as its series have ended; they go on when it speaks again."""
 
 STEP_MS = 300_000
 HOUR_MS = 3_600_000
@@ -104,10 +108,9 @@ class Rolling:
             return self._thaw(self._hours, HOUR_MS, t_ms // HOUR_MS)
         return {}
 
-    @property
-    def newest_ms(self) -> int:
-        """The start of the newest cell."""
-        return self.begin_ms
+    def asleep(self, now_ms: int) -> bool:
+        """Whether nothing was added for a month."""
+        return self.begin_ms < now_ms - ASLEEP_MS
 
     def total(self, window: Window, now_ms: int) -> Cell:
         """The sum over a window that ends now; the caller's own to change."""
