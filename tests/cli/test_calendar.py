@@ -67,31 +67,39 @@ async def test_closing_and_reopening_ask_the_daemon_and_say_what_became_of_the_d
         assert (await command("calendar", "close", "XTAI", "--json", "--url", it.url)).json["changed"] is True
 
 
-async def test_where_no_daemon_answers_the_tables_do(tmp_path: Path) -> None:
+def test_where_no_daemon_answers_the_tables_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "config.toml").write_text(
         '[http]\nlisten = "127.0.0.1:9"\n[rules.r]\nexpr = "up"\nduring = "XNYS"\n'
         '[calendars.desk]\nlike = "XTAI"\nclosed = [2026-11-24]\n'
         '[trading]\ncalendar = "24/7"\n[[trading.accounts]]\nsource = "a"\ncalendar = "XNYS"\n'
     )
-    told = await command("calendar", "--date", "2026-11-24", cwd=tmp_path)
-    assert told.code == 0, told.err
-    rows = {line.split()[0]: line for line in told.out.splitlines()[1:4]}
+    monkeypatch.chdir(tmp_path)
+    for name in ("TRADER_MONITOR_URL", "TRADER_MONITOR_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+
+    def said(*words: str) -> str:
+        assert main(["calendar", *words]) == 0
+        return capsys.readouterr().out
+
+    told = said("--date", "2026-11-24")
+    rows = {line.split()[0]: line for line in told.splitlines()[1:4]}
     assert "no session" in rows["desk"]
     assert "09:30–16:00" in rows["XNYS"]
     assert "00:00–24:00" in rows["24/7"]
-    assert "shown from the tables" in told.out
-    told = await command("calendar", "XTAI", "--date", "2026-02-10", cwd=tmp_path)
-    assert told.out.splitlines()[1].endswith("2026-02-12"), "a trade of that day settles on a day that only settles"
-    told = await command("calendar", "24/7", "XNYS", "--date", "2029-01-02", cwd=tmp_path)
-    assert "00:00–24:00" in told.out
-    assert "XNYS: days after 2028-12-31 are derived by rule, not announced" in told.out
-    told = await command("calendar", "XTAI", "--date", "2031-01-02", cwd=tmp_path)
-    assert "knows the days from 2015-01-01 to 2027-12-31, not 2031-01-02: trader-monitor calendar update" in told.out
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    told = await command("calendar", cwd=empty, env={"TRADER_MONITOR_CONFIG": str(empty / "no.toml")})
-    assert told.code == 2
-    assert "cannot read" in told.err
+    assert "shown from the tables" in told
+    row = said("XTAI", "--date", "2026-02-10").splitlines()[1]
+    assert row.endswith("2026-02-12"), "a trade of that day settles on a day that only settles"
+    told = said("24/7", "XNYS", "--date", "2029-01-02")
+    assert "XNYS: days after 2028-12-31 are derived by rule, not announced" in told
+    told = said("XTAI", "--date", "2031-01-02")
+    assert "knows the days from 2015-01-01 to 2027-12-31, not 2031-01-02: trader-monitor calendar update" in told
+    (tmp_path / "config.toml").unlink()
+    assert said().startswith("the configuration names no calendar: say which")
+    monkeypatch.setenv("TRADER_MONITOR_CONFIG", str(tmp_path / "no.toml"))
+    assert main(["calendar"]) == 2
+    assert "cannot read" in capsys.readouterr().err
 
 
 USAGE = [
