@@ -6,6 +6,7 @@ import gzip
 import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from scipy import stats
@@ -83,6 +84,25 @@ def test_a_real_bot_s_api() -> None:
             figure = found["request_quantile_seconds", "freqtrade", endpoint, "24h", f"{share / 100:g}"]
             assert figure.value == pytest.approx(np.percentile(seconds, share, method="inverted_cdf"), rel=0.02)
             assert figure.n == n
+
+
+def test_calls_through_a_real_exchange_s_failures() -> None:
+    """One call a second while a stub exchange limited (40 s), was in maintenance (40 s), slow and hung (60 s each)."""
+    lines = [json.loads(line) for line in (DATA / "freqtrade_exchange_chaos_timeline.jsonl").read_text().splitlines()]
+    begin = lines[0]["ts"]
+    seconds_of = {"ok": 0.05, "429": 0.05, "maint": 0.05, "slow": 3.0, "hang": 10.0}
+    events = []
+    for n in range(600):
+        mode = max((line for line in lines if line["ts"] <= begin + n), key=lambda line: line["ts"])["mode"]
+        call = request(0, ok=mode in ("ok", "slow"), seconds=seconds_of[mode])
+        events.append(msgspec.structs.replace(call, at=begin + n))
+    found = figures(folded(*events), begin + 600)
+    rate = found["error_ratio", "e", "1h"]
+    assert rate.n == 600
+    assert rate.value == pytest.approx((40.083 + 40.066 + 60.040) / 600.535, abs=2 / 600)
+    assert found["request_quantile_seconds", "e", "1h", "0.5"].value == pytest.approx(0.05, rel=0.02)
+    assert found["request_quantile_seconds", "e", "1h", "0.95"].value == pytest.approx(10.0, rel=0.02)
+    assert found["request_quantile_seconds", "e", "1h", "0.95"].interval is not None
 
 
 def test_a_flood_of_endpoints_and_exchanges_is_counted_with_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
