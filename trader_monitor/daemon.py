@@ -4,7 +4,7 @@
     ├ retain       snapshots, history, retention
     ├ alerting     evaluate*, one notify per channel
     ├ health       recover, one check each
-    ├ measure      drift, one collect each
+    ├ measure      drift, appraise, one collect each
     ├ doors        api, live, ingest
     └ pulse*       watchdog, status
 
@@ -27,6 +27,7 @@ from trader_monitor.config.live import fixed_changes, secrets, with_fixed
 from trader_monitor.config.load import load
 from trader_monitor.core.alerts.judge import compile_rules
 from trader_monitor.core.facts import ChildDied, Samples
+from trader_monitor.loops.appraise import appraise
 from trader_monitor.loops.check import check
 from trader_monitor.loops.collect import collect
 from trader_monitor.loops.drift import drift
@@ -223,6 +224,7 @@ class House:
             ],
             "measure": [
                 Child("drift", partial(drift, env)),
+                Child("appraise", partial(appraise, env)),
                 *(
                     Child(f"collect:{name}", partial(collect, env, name), made_of=table)
                     for name, table in config.collectors.items()

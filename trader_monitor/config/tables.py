@@ -6,7 +6,7 @@ Tables compare by value, so that a reload can tell what has changed.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
@@ -14,9 +14,11 @@ from trader_monitor.config.values import Duration, Listen, Secret, Size
 from trader_monitor.core.alerts.rule import Rule
 from trader_monitor.core.calendar.calendar import Calendar
 from trader_monitor.core.facts import Severity
-from trader_monitor.core.models.given import Given, Name
 from trader_monitor.core.trading.terms import Limits, Terms
 from trader_monitor.runtime.registry import Plugin
+
+if TYPE_CHECKING:
+    from trader_monitor.core.models.given import Given, Name
 
 __all__ = [
     "AccountTerms",
@@ -215,6 +217,8 @@ class BaselinePerformance(Struct, frozen=True, kw_only=True):
     provenance: str = "given"
 
     def given(self) -> Given:
+        from trader_monitor.core.models.given import Given  # numpy's part of a start, for those who need it
+
         names: tuple[Name, ...] = ("f1", "precision", "recall", "accuracy", "roc_auc", "hit")
         scores = {name: float(value) for name in names if (value := getattr(self, name)) is not None}
         return Given(scores=scores, n=self.rows, provenance=self.provenance)

@@ -1,0 +1,183 @@
+"""Appraise: every few minutes, how models perform by the outcomes that came; as series every half minute.
+
+Joining and scoring are work of the statistics worker. What it finds is kept with what the next run needs of it (the
+baseline performance, the evidence of concept drift) in one transaction, so that no outcome is evidence twice. Where no
+outcome ever came, nothing is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import structlog
+
+from trader_monitor.core.facts import Labels, Samples
+from trader_monitor.core.figure import Figure, exact, points
+from trader_monitor.core.models.performance import PerformanceResult
+from trader_monitor.core.series import STALE
+from trader_monitor.runtime.outcome_rows import newest
+from trader_monitor.runtime.performance_store import keep_performance, latest_performance
+from trader_monitor.runtime.prediction_rows import Damaged
+from trader_monitor.runtime.statistics.worker import JobFailed
+
+if TYPE_CHECKING:
+    from trader_monitor.config.tables import Performance
+    from trader_monitor.core.facts import Now
+    from trader_monitor.core.models.given import Given
+    from trader_monitor.runtime.env import Env
+
+__all__ = ["appraise"]
+
+log = structlog.get_logger("trader_monitor.appraise")
+
+PUBLISH_EVERY: Final = 30.0
+"""PromQL looks five minutes back: a figure that stands is written again before it is forgotten."""
+WITHIN: Final = 600.0
+"""Seconds for the job, which goes through all models."""
+AT_LEAST_EVERY: Final = 3600.0
+"""So often it is done without news too: predictions become due, and windows move."""
+RECENT: Final = 86400.0
+"""Runs that are shown again after a restart are no older."""
+HELP: Final = "A figure; GET /v1/figures says its convention, sample size and interval."
+MANY: Final = "model_reliability"
+"""Figures of the bins of reliability are many and in the report; they are no series."""
+
+
+async def appraise(env: Env) -> None:
+    """Runs for ever; what fails is told once and tried again."""
+    rounds = _Rounds(env)
+    trouble = ""
+    while True:
+        problem = ""
+        try:
+            await rounds.round(env.clock.now())
+        except (JobFailed, sqlite3.Error, OSError, Damaged, msgspec.MsgspecError) as error:
+            problem = str(error) if isinstance(error, JobFailed) else f"{type(error).__name__}: {error}"
+            env.meters.count("monitor_appraisals_failed_total")
+        if problem != trouble:
+            if problem:
+                log.warning("models cannot be judged by their outcomes", reason=problem)
+            else:
+                log.info("models can be judged again")
+            trouble = problem
+        await env.clock.sleep(min(PUBLISH_EVERY, env.config().performance.every))
+
+
+class _Rounds:
+    """What one life of the loop knows; the store has all that must outlive it."""
+
+    def __init__(self, env: Env) -> None:
+        self._env = env
+        self._loaded = False
+        self._counted: tuple[int, int] = (-1, -1)
+        """Predictions and outcomes on the board at the last run."""
+        self._ran_at = float("-inf")
+        """The last run, by the monotonic clock."""
+        self._verdicts: dict[tuple[str, str], str] = {}
+        self._unclaimed: tuple[Figure, ...] = ()
+        self._present: dict[str, frozenset[Labels]] = {}
+        self._told: set[str] = set()
+
+    async def round(self, now: Now) -> None:
+        """Judges where there are news, and publishes what stands."""
+        env = self._env
+        if not self._loaded:
+            path = env.journal.store.path
+            for raw in await asyncio.to_thread(latest_performance, path, since=now.wall - RECENT):
+                self._take(msgspec.msgpack.decode(raw, type=PerformanceResult))
+            self._loaded = True
+        try:
+            await self._judge(now)
+        finally:
+            await self._publish(env.clock.now().wall)
+
+    async def _judge(self, now: Now) -> None:
+        env = self._env
+        table, counts = env.config().performance, env.board.counts
+        counted = (counts.get("prediction", 0), counts.get("outcome", 0))
+        waited = now.mono - self._ran_at
+        if waited < table.every or (counted == self._counted and waited < AT_LEAST_EVERY):
+            return
+        path = env.journal.store.path
+        if not await asyncio.to_thread(newest, path):
+            return
+        from trader_monitor.core.models.memory import Criteria
+        from trader_monitor.runtime.statistics import performance as job
+
+        self._ran_at, self._counted = now.mono, counted
+        asked = job.Asked(
+            path=str(path.absolute()),
+            now=now.wall,
+            criteria=Criteria(first=table.first, alpha=table.alpha),
+            positive=dict(table.positive),
+            given=_given(table),
+        )
+        answer = await env.statistics.run(job.JOB, asked, within=WITHIN)
+
+        def keep(db: sqlite3.Connection) -> None:
+            for each in answer.evaluations:
+                keep_performance(db, each.model, each.version, now.wall, each.result, each.memory)
+
+        await env.journal.store.write(keep)
+        results = [msgspec.msgpack.decode(each.result, type=PerformanceResult) for each in answer.evaluations]
+        for key in env.watched.performance.keys() - {(result.model, result.version) for result in results}:
+            del env.watched.performance[key]  # its predictions have left the store
+            self._verdicts.pop(key, None)
+        for result in results:
+            self._take(result)
+        words = "outcomes that name a prediction by its id alone, which no prediction of the last 90 days has"
+        self._unclaimed = (exact("model_outcomes_unclaimed", (), float(answer.unclaimed), answer.unclaimed, words),)
+
+    def _take(self, result: PerformanceResult) -> None:
+        """Takes a result as the present one of its version; a verdict that is another than before is told."""
+        key = (result.model, result.version)
+        self._env.watched.performance[key] = tuple(result.figures())
+        if self._verdicts.get(key) not in (None, result.verdict):
+            window = max(result.windows, key=lambda each: each.verdict == result.verdict)
+            log.warning(
+                "a model's verdict has changed",
+                model=result.model,
+                version=result.version,
+                verdict=result.verdict,
+                window=window.window,
+                reason=window.reason,
+            )
+        self._verdicts[key] = result.verdict
+
+    # --- series -------------------------------------------------------------------------------------------
+
+    async def _publish(self, at: float) -> None:
+        """All figures as series, version by version; those of before that are no more end."""
+        groups = {
+            f"performance {model} {version}": figures
+            for (model, version), figures in self._env.watched.performance.items()
+        }
+        if self._unclaimed:
+            groups["performance"] = self._unclaimed
+        for origin in [*groups, *(self._present.keys() - groups.keys())]:
+            shown = (each for each in groups.get(origin, ()) if not each.name.startswith(MANY))
+            values = {point.labels: point.value for point in points(shown)}
+            present = frozenset(values)
+            values.update(dict.fromkeys(self._present.get(origin, frozenset()) - present, STALE))
+            if present:
+                self._present[origin] = present
+            else:
+                self._present.pop(origin, None)
+            names = {dict(labels)["__name__"] for labels in present} - self._told
+            self._told |= names
+            kinds = dict.fromkeys(sorted(names), ("gauge", HELP))
+            if not values:
+                continue
+            await self._env.journal.record(
+                [Samples(at=at, origin=origin, labels=tuple(values), values=tuple(values.values()), kinds=kinds)]
+            )
+
+
+def _given(table: Performance) -> dict[str, dict[str, Given]]:
+    found: dict[str, dict[str, Given]] = {}
+    for each in table.baselines:
+        found.setdefault(each.model, {})[each.version] = each.given()
+    return found
