@@ -55,6 +55,7 @@ def test_the_dead_zone_grows_with_what_is_not_known(fewer: tuple[int, float], mo
 
 def test_the_dead_zone_is_more_than_the_means_standard_error() -> None:
     assert zone(1_000, 1_000) == zone(1_000, EVERY) > 1 / np.sqrt(1_000)
+    assert zone(10_000_000, EVERY) == zone(20_000, EVERY) > 0.009, "no baseline knows the law"
     assert zone(500, EVERY) > np.sqrt(2) * zone(1_000, EVERY), "below 1,000 rows faster than the mean's error"
 
 
