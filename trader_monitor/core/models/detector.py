@@ -141,7 +141,8 @@ class Detectors:
     def update(self, rows: Floats) -> tuple[Alarm, ...]:
         """Takes the next rows (m x features); the alarms they gave, in the order of rows.
 
-        What a row does not have is NaN, of a feature that vanished as well. Raises ValueError where the shape does not fit.
+        What a row does not have is NaN, as is all of a feature that vanished. Raises ValueError where the shape does
+        not fit.
         """
         matrix = np.asarray(rows, dtype=np.float64)
         if matrix.ndim != 2 or matrix.shape[1] != len(self.names):

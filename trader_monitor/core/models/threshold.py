@@ -41,9 +41,9 @@ GAINS = (0.1, 1.0)
 baseline's error, more would let one outlier say too much."""
 
 OVERSHOOT = 0.583
-ZONE = 1.35
-ZONE_PER_DECADE = 0.9
+ZONE, ZONE_PER_DECADE = 1.35, 0.9
 PLENTY, MOST = 1_000, 20_000
+"""Baseline rows; see `zone`."""
 
 
 def shifts(whitening: Whitening) -> Floats:
