@@ -8,11 +8,17 @@ from collections.abc import Iterator
 from decimal import Decimal as D
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from trader_monitor.core.board import Board
 from trader_monitor.core.facts import Account, Fact, Now, Trade
 from trader_monitor.core.series import SeriesStore
+from trader_monitor.core.trading.curve import DAY
+from trader_monitor.core.trading.figures import figures
+from trader_monitor.core.trading.performance import performance
+from trader_monitor.core.trading.returns import daily_returns
+from trader_monitor.core.trading.terms import Terms
 
 DATA = Path(__file__).parent.parent.parent / "data"
 
@@ -98,3 +104,48 @@ def test_the_overleveraged_recording(size: int) -> None:
     assert curve.equity.result == D("125877.46"), "its own account rounds each position to the cent"
     assert f"{curve.equity.drawdown_max:.2%}" == "57.47%"
     assert newest(board, "account_pnl") == {"": 125_877.46}
+
+
+PROGRAM = {
+    "nautilus_goog_daily": (0.5251343766518731, 1.5293253574763537, 0.09353665270138732, 0.00019491790400970544),
+    "nautilus_eurusd_overleveraged": (1.3188352673498493, 2.697663154308332, 1.3232373391386785, 0.006925127261628024),
+}
+"""Sharpe, Sortino, volatility (252 days a year) and mean daily return as the recorded program itself gave them."""
+
+
+@pytest.mark.parametrize(
+    ("sentence", "name", "days", "before", "without"),
+    [
+        (
+            "It counts from the first bar, 28 days before the first account state, and all days of the calendar.",
+            "nautilus_goog_daily",
+            3088,
+            28,
+            0,
+        ),
+        (
+            "Its first balance is the first day's close, so that the loss of the first day is not counted.",
+            "nautilus_eurusd_overleveraged",
+            295,
+            0,
+            1,
+        ),
+    ],
+)
+def test_the_program_s_own_statistics(sentence: str, name: str, days: int, before: int, without: int) -> None:
+    """Both are of realised balances alone, which is what the recorded account states hold, and of silent days as 0."""
+    board = folded(list({fact.id: fact for fact in recorded(name)}.values()), 500)
+    ((key, curve),) = board.trading.curves.items()
+    terms = Terms(annualisation=252, silent_days="flat")
+    now = (curve.equity.at // DAY + 1) * DAY
+    told = {figure.name: figure for figure in figures(key, curve, terms, now)}
+    assert told["account_sharpe_ratio"].n == days
+    ours = daily_returns(curve, int(now // DAY), None, "flat").returns
+    theirs = np.concatenate([np.zeros(before), ours[without:]])
+    found = performance(theirs, annualisation=252)
+    values = (found.sharpe.value, found.sortino.value, found.volatility.value, float(theirs.mean()))
+    assert values == pytest.approx(PROGRAM[name], rel=1e-9), sentence
+    sharpe = told["account_sharpe_ratio"]
+    assert sharpe.value == pytest.approx(PROGRAM[name][0], rel=0.01), "what remains of the difference is small"
+    assert sharpe.interval is not None
+    assert sharpe.interval.low < 0 < sharpe.interval.high, "and far smaller than what nobody can know"

@@ -53,9 +53,18 @@ CASES: list[tuple[str, dict[int, float], int, Any, Literal["merged", "flat"], di
     ),
     ("What happens on a Sunday is Monday's.", {4: 110, 6: 99, 7: 198}, 9, weekday, "merged", {4: 1.1, 7: 1.8}, 0),
     ("A Sunday waits for Monday.", {4: 110, 6: 99}, 7, weekday, "merged", {4: 1.1}, 0),
+    (
+        "Nothing happened between the starting balance and the first change.",
+        {3: 90},
+        5,
+        None,
+        "flat",
+        {1: 1, 2: 1, 3: 0.9, 4: 1},
+        0,
+    ),
     ("Which need not report.", {4: 110, 6: 99}, 8, weekday, "merged", {4: 1.1, 7: 0.9}, 0),
     ("With sessions only they count as merged.", {3: 110, 7: 220}, 9, weekday, "merged", {3: 1.1, 7: 2.0}, 1),
-    ("Only sessions are flat.", {3: 110, 6: 220}, 9, weekday, "flat", {3: 1.1, 4: 1.0, 7: 2.0, 8: 1.0}, 0),
+    ("Only sessions are flat.", {3: 110, 6: 220}, 9, weekday, "flat", {1: 1, 2: 1, 3: 1.1, 4: 1, 7: 2, 8: 1}, 0),
     ("Sessions that began with a closed day.", {5: 110, 7: 121}, 9, weekday, "merged", {7: 1.21}, 0),
 ]
 
@@ -100,14 +109,13 @@ def test_days_one_by_one(
 ) -> None:
     """Against a plain walk through the calendar."""
     closes = dict(sorted(closes.items()))
-    first = min(closes, default=0)
     expected, balance, newest, heard = {}, 100.0, 100.0, False
-    for day in range(first, today):
+    for day in range(today):
         if day in closes:
             newest, heard = closes[day], True
         if only_weekdays and not weekday(date(2026, 3, 2) + timedelta(day)):
             continue
-        if closes and first < today and (heard or silent == "flat"):
+        if heard or (silent == "flat" and closes and min(closes) < today and (day or 0 in closes)):
             expected[day], balance, heard = newest / balance - 1.0, newest, False
     daily = daily_returns(curve_of(closes), MONDAY + today, weekday if only_weekdays else None, silent)
     assert (daily.days - MONDAY).tolist() == list(expected)

@@ -76,22 +76,25 @@ class CurveKept(Struct):
     days: bytes = b""
     day_closes: bytes = b""
     open: float = 1.0
+    opened: int | None = None
     margin_use: float | None = None
 
 
 class Curve:
     """One account in one currency. `days` are counted from 1970-01-01, `closes` are the index at the end of each.
 
-    A day without a report has none. `open` is the index before the first of them. The first report of an index is
-    its starting balance and no close, so that an account that reports once a day has one return less than reports.
+    A day without a report has none. `open` is the index before the first of them, of the day `opened` (None where that
+    is not known). The first report of an index is its starting balance and no close, so that an account that reports
+    once a day has one return less than reports.
     `margin_use` is the newest that was reported, `remembered` what others have computed from the curve.
     """
 
-    __slots__ = ("closes", "days", "equity", "grids", "margin_use", "open", "remembered")
+    __slots__ = ("closes", "days", "equity", "grids", "margin_use", "open", "opened", "remembered")
 
     def __init__(self, equity: Equity | None = None) -> None:
         self.equity = Equity() if equity is None else equity
         self.open = self.equity.origin
+        self.opened: int | None = None
         self.days = array("i")
         self.closes = array("d")
         self.grids = _grids()
@@ -110,6 +113,7 @@ class Curve:
             return True
         if state.began is not began:
             self.open = state.origin
+            self.opened = int(at // DAY)
             self.days, self.closes, self.grids = array("i"), array("d"), _grids()
             self._sow()
             return True
@@ -123,7 +127,7 @@ class Curve:
         self.days.append(day)
         self.closes.append(growth)
         if len(self.days) > DAYS_KEPT + DAYS_KEPT // 4:
-            self.open = self.closes[-DAYS_KEPT - 1]
+            self.open, self.opened = self.closes[-DAYS_KEPT - 1], self.days[-DAYS_KEPT - 1]
             del self.days[:-DAYS_KEPT], self.closes[:-DAYS_KEPT]
         return True
 
@@ -185,6 +189,7 @@ class Curve:
             np.array(self.days, "<i4").tobytes(),
             np.array(self.closes, "<f8").tobytes(),
             self.open,
+            self.opened,
             self.margin_use,
         )
 
@@ -192,7 +197,7 @@ class Curve:
     def load(cls, kept: CurveKept) -> Curve:
         """Raises SnapshotError where the numbers do not fit together."""
         curve = cls(kept.equity)
-        curve.open = kept.open
+        curve.open, curve.opened = kept.open, kept.opened
         curve.margin_use = kept.margin_use
         try:
             curve.days.extend(np.frombuffer(kept.days, "<i4").tolist())

@@ -47,23 +47,26 @@ def daily_returns(
     reported, closes = reported[:over], closes[:over]
     if not over:
         return Daily(reported, closes, 0)
-    span = np.arange(reported[0], today)
+    first = int(reported[0])
+    if silent_days == "flat" and curve.opened is not None:
+        first = min(first, curve.opened + 1)
+    span = np.arange(first, today)
     if sessions is not None:
         span = span[_open(sessions, int(span[0]), int(span[-1]))]
-    known = np.searchsorted(reported, span, side="right") - 1
-    heard = np.diff(known, prepend=-1) > 0
+    known = np.searchsorted(reported, span, side="right")
+    heard = np.diff(known, prepend=0) > 0
     merged = 0
     if silent_days == "merged":
         places = np.flatnonzero(heard)
         merged = int(np.count_nonzero(np.diff(places, prepend=-1) > 1))
         span, known = span[places], known[places]
-    index = np.concatenate([[curve.open], closes[known]])
+    index = np.concatenate([[curve.open], closes])[np.concatenate([[0], known])]
     bases = index[:-1]
     ruin = np.flatnonzero(index <= 0.0)
     if len(ruin):
-        first = int(ruin[0])
-        when = int(span[first - 1]) if first else int(reported[0])
-        return Daily(span[:first], index[1 : first + 1] / bases[:first] - 1.0, merged, when)
+        end = int(ruin[0])
+        when = int(span[end - 1]) if end else first
+        return Daily(span[:end], index[1 : end + 1] / bases[:end] - 1.0, merged, when)
     return Daily(span, index[1:] / bases - 1.0, merged)
 
 
