@@ -10,7 +10,7 @@ from msgspec import Struct
 from trader_monitor.core.facts import Connection, MarketData, Order, RateLimit, Request, Trade
 from trader_monitor.core.figure import Figure
 from trader_monitor.core.snapshot import pack, unpack
-from trader_monitor.core.tally import Tally
+from trader_monitor.core.tally import Cell, Tally
 from trader_monitor.core.trading.costs import execution_figures
 from trader_monitor.core.trading.execution import Execution, ExecutionKept, Multiplier
 from trader_monitor.core.trading.headroom import Allowance, ScopeKey, headroom_figures
@@ -31,6 +31,8 @@ __all__ = ["ConnectionKey", "Exchanges", "Stream", "StreamKey"]
 MOST_LINKS = 1_024
 MOST_ALLOWANCES = 1_024
 
+PRICE, BID, ASK, FRAME, VENUE, CHANGE = range(6)
+
 _CONNECTED = {"connected": 1.0, "degraded": 0.5, "disconnected": 0.0}
 _ALWAYS: Mapping[str, SecondsOpen] = MappingProxyType({})
 
@@ -48,14 +50,14 @@ class ExchangesKept(Struct):
 
 
 class _Line:
-    """A stream and where its ages are written, once per step."""
+    """A stream and where it is written: prices as they come, its ages once per step."""
 
-    __slots__ = ("dirty", "exchanges", "instrument", "key", "meant", "stream", "tick")
+    __slots__ = ("cells", "dirty", "exchanges", "instrument", "key", "meant", "stream")
 
     def __init__(self, exchanges: Exchanges, key: StreamKey, stream: Stream, instrument: Instrument) -> None:
         self.exchanges = exchanges
         self.key = key
-        self.tick = key[:2]
+        self.cells: list[Cell | None] = [None] * len(exchanges.written)
         self.stream = stream
         self.instrument = instrument
         self.meant = 0
@@ -63,10 +65,18 @@ class _Line:
 
     def settle(self) -> None:
         self.dirty = False
-        exchanges, key, stream, t_ms = self.exchanges, self.key, self.stream, self.meant
-        exchanges.frame.write(key, t_ms, stream.frame_at)
-        exchanges.venue.write(key, t_ms, stream.exchange_at)
-        exchanges.change.write(key, t_ms, stream.changed_at)
+        cells, stream, t_ms = self.cells, self.stream, self.meant
+        (cells[FRAME] or self.cell(FRAME)).write(t_ms, stream.frame_at)
+        if stream.exchange_at is not None:
+            (cells[VENUE] or self.cell(VENUE)).write(t_ms, stream.exchange_at)
+        (cells[CHANGE] or self.cell(CHANGE)).write(t_ms, stream.changed_at)
+
+    def cell(self, which: int) -> Cell:
+        """The cell of one of its series; one that was refused is asked for again."""
+        cell = self.exchanges.written[which].cell(self.key if which >= FRAME else self.key[:2])
+        if cell.sid >= 0:
+            self.cells[which] = cell
+        return cell
 
 
 class Exchanges:
@@ -102,13 +112,16 @@ class Exchanges:
         self._connected = state("exchange_connected", "1 connected, 0.5 degraded, 0 disconnected.", *link)
         self._changes = counter("exchange_connection_changes_total", "Changes of state.", *link)
         tick = ("exchange", "symbol")
-        self._price = report("market_data_price", "Last price.", *tick)
-        self._bid = report("market_data_bid", "Best bid.", *tick)
-        self._ask = report("market_data_ask", "Best ask.", *tick)
         stream = (*tick, "channel")
-        self.frame = state("market_data_frame_timestamp_seconds", "When the last frame came.", *stream)
-        self.venue = state("market_data_exchange_timestamp_seconds", "The venue's time of the last frame.", *stream)
-        self.change = state("market_data_change_timestamp_seconds", "When a value last changed.", *stream)
+        self.written = (
+            report("market_data_price", "Last price.", *tick),
+            report("market_data_bid", "Best bid.", *tick),
+            report("market_data_ask", "Best ask.", *tick),
+            state("market_data_frame_timestamp_seconds", "When the last frame came.", *stream),
+            state("market_data_exchange_timestamp_seconds", "The venue's time of the last frame.", *stream),
+            state("market_data_change_timestamp_seconds", "When a value last changed.", *stream),
+        )
+        """What is written of a stream, by PRICE … CHANGE."""
 
     def fold_order(self, order: Order, t_ms: int) -> None:
         self._orders.add((order.source, order.symbol, order.status), t_ms)
@@ -163,16 +176,19 @@ class Exchanges:
         line = self._lines.get((frame.exchange, frame.symbol, frame.channel))
         if line is None:
             line = self._open((frame.exchange, frame.symbol, frame.channel))
-        tick = line.tick
-        self._price.place(tick, t_ms, frame.price)
-        self._bid.place(tick, t_ms, frame.bid)
-        self._ask.place(tick, t_ms, frame.ask)
+        cells, price, bid, ask = line.cells, frame.price, frame.bid, frame.ask
+        if price is not None:
+            (cells[PRICE] or line.cell(PRICE)).place(t_ms, price)
+        if bid is not None:
+            (cells[BID] or line.cell(BID)).place(t_ms, bid)
+        if ask is not None:
+            (cells[ASK] or line.cell(ASK)).place(t_ms, ask)
         stream, instrument = line.stream, line.instrument
         if stream.take(frame) and t_ms >= instrument.at_ms:
-            price = stream.mid
-            if price is not None:
+            mid = stream.mid
+            if mid is not None:
                 instrument.at_ms = t_ms
-                instrument.price = price
+                instrument.price = mid
         if t_ms > line.meant:
             line.meant = t_ms
         if not line.dirty:
