@@ -23,8 +23,9 @@ MAY = {
     "plugins": {"core", "values", "runtime"},
     "loops": {"core", "values", "runtime", "config"},
     "web": {"core", "values", "runtime", "config", "web"},
+    "reports": {"core", "values", "runtime", "reports"},
     "client": {"facts", "client"},
-    "cli": {"core", "values", "runtime", "config", "plugins", "loops", "web", "client", "cli", "daemon", "top"},
+    "cli": {"core", "values", "runtime", "config", "plugins", "loops", "web", "reports", "client", "cli", "daemon", "top"},
     "daemon": {"core", "values", "runtime", "config", "plugins", "loops", "web", "daemon", "top"},
     "top": {"cli", "top"},
 }

@@ -38,11 +38,12 @@ def test_categories_are_aligned() -> None:
 @pytest.mark.parametrize(
     ("sentence", "counts", "degrees"),
     [
-        ("Rare ones are taken together.", [[500, 400, 50, 50], [50, 40, 4, 6]], 2),
-        ("Too rare even together, they go to the smallest other.", [[500, 450, 40, 10], [50, 45, 3, 0]], 1),
-        ("Without two of them there is no test.", [[1000, 3], [100, 1]], None),
-        ("All too rare is no test.", [[3, 2], [1, 1]], None),
-        ("All rare and enough together is one, so no test.", [[40] * 30, [1] * 30], None),
+        ("Rare ones are taken together.", [[500, 400, 40, 40], [50, 40, 4, 3]], 2),
+        ("Too rare even together, they go to the smallest other.", [[500, 450, 3, 2], [50, 45, 0, 0]], 1),
+        ("A new one is kept for itself.", [[600, 400, 0], [50, 30, 20]], 2),
+        ("Without two of them there is no test.", [[1000, 3], [100, 0]], None),
+        ("All too rare is no test.", [[3, 2], [0, 1]], None),
+        ("All rare and enough together is one, so no test.", [[10] * 30, [1] * 30], None),
     ],
 )
 def test_rare_categories(sentence: str, counts: list[list[int]], degrees: int | None) -> None:
@@ -66,6 +67,13 @@ def test_states_that_stay_are_cried_over_in_a_twentieth_of_quiet_windows(stay: f
             textbook.append(chi_square_exceeded(found.chi_square, found.degrees) <= 0.05)
     assert 0.01 <= np.mean(told) <= 0.10
     assert stay == 0.0 or np.mean(textbook) > 0.5
+
+
+def test_a_category_seen_in_few_runs_is_taken_to_stay_as_long_as_the_others() -> None:
+    counts = np.array([[5_000, 4_900, 100], [480, 480, 40]])
+    alone, unknown = (homogeneity(counts, np.array([30.0, 30.0, tau])) for tau in (29.9, 1.0))
+    assert alone is not None
+    assert unknown == pytest.approx(alone, rel=0.02)
 
 
 def chain(random: Any, rows: int, stay: float) -> Any:

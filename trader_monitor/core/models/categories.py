@@ -1,8 +1,9 @@
 """Categories: how often each was seen before and after, and how far that goes beyond chance.
 
 Evidence is Pearson's chi-square of the two rows of counts, divided by what dependence adds to it on average (Rao and
-Scott 1981, first order): a category that comes in runs is not counted once per row. Categories that are expected
-fewer than five times in the shorter row are taken together (Cochran 1954).
+Scott 1981, first order): a category that comes in runs is not counted once per row. Categories of which the shorter
+row expects fewer than five independent ones are taken together (Cochran 1954); of one that was never there before,
+one is enough.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from trader_monitor.core.models.dependence import tau_within
 
 __all__ = ["Homogeneity", "aligned", "chi_square_exceeded", "homogeneity", "unseen"]
 
-EXPECTED = 5.0
+EXPECTED, EXPECTED_NEW = 5.0, 1.0
+RUNS = 20
 
 
 class Homogeneity(NamedTuple):
@@ -43,20 +45,22 @@ def homogeneity(counts: NDArray[np.int64], taus: NDArray[np.float64]) -> Homogen
     """
     rows = counts.sum(axis=1)
     share = counts.sum(axis=0) / rows.sum()
-    often = share * rows.min() >= EXPECTED
+    # Of a category seen in few runs no dependence is known: it is taken to be at least that of the others.
+    usual = float((counts[0] * taus).sum()) / max(int(rows[0]), 1)
+    longer = np.maximum(taus, usual)
+    taus = np.where(counts[0] < RUNS * longer, longer, taus)
+    often = share * rows.min() / taus >= np.where(counts[0] > 0, EXPECTED, EXPECTED_NEW)
     if not often.all():
         kept, rest = counts[:, often], counts[:, ~often].sum(axis=1, keepdims=True)
-        rest_tau = float((share[~often] * taus[~often]).sum() / max(float(share[~often].sum()), 1e-300))
+        together = float(share[~often].sum())
+        rest_tau = float((share[~often] * taus[~often]).sum() / together) if together else 1.0
         counts, taus = kept, taus[often]
-        if float(rest.sum()) / rows.sum() * rows.min() >= EXPECTED:
+        if together * rows.min() / rest_tau >= EXPECTED:
             counts, taus = np.append(kept, rest, axis=1), np.append(taus, rest_tau)
-        elif rest.sum():
+        elif kept.shape[1]:
             # Too few even together: they go to the smallest of the others.
-            if not counts.shape[1]:
-                return None
-            smallest = int(counts.sum(axis=0).argmin())
-            counts = counts.copy()
-            counts[:, smallest] += rest[:, 0]
+            counts = kept.copy()
+            counts[:, int(kept.sum(axis=0).argmin())] += rest[:, 0]
     if counts.shape[1] < 2:
         return None
     share = counts.sum(axis=0) / rows.sum()

@@ -241,14 +241,14 @@ def _categories(known: FeatureDrift, baseline: Baseline, column: Column) -> Feat
     if rows < LEAST_ROWS:
         return structs.replace(known, status="short_window", reason="short_window")
     known = structs.replace(known, status="measured" if len(seen) > 1 else "one_category")
-    others = baseline.taus.get("", 1.0)
+    others = baseline.taus[""]
     taus = np.array([baseline.taus.get(name, others) for name in names])
     if known.baseline_rows < 100:
         return structs.replace(known, reason="few_rows")
-    worst = float(taus.max())
-    if known.baseline_rows / worst < 30.0:
+    usual = float(counts[0] @ taus) / known.baseline_rows
+    if known.baseline_rows / usual < 30.0:
         return structs.replace(known, reason="dependent")
-    if rows / worst < LEAST_EFFECTIVE:
+    if rows / usual < LEAST_EFFECTIVE:
         return structs.replace(known, reason="dependent_window")
     tested = homogeneity(counts, taus)
     if tested is None:

@@ -84,7 +84,7 @@ REASONS: Final[dict[str, str]] = {
     "dependent": "the baseline's rows resemble one another so much that they are worth fewer than 30 independent ones",
     "uncalibrated": "the baseline was made without a calibration",
     "dependent_window": "the window's rows come in runs so long that they are worth fewer than 3 independent ones",
-    "few_categories": "no two categories are expected five times in the window",
+    "few_categories": "no two categories are expected in the window often enough",
 }
 """Why there is no verdict, in words."""
 
