@@ -58,6 +58,7 @@ def test_little_is_exposed(analyze: str) -> None:
         ("Service", "DynamicUser", "yes", "no account to make, none to leave behind"),
         ("Service", "ProtectProc", "default", "psutil sees the other processes only so"),
         ("Service", "ProcSubset", "all", "psutil reads /proc/stat and its siblings only so"),
+        ("Service", "OOMPolicy", "continue", "a statistics worker that the kernel kills must not stop the daemon"),
         ("Service", "ExecReload", "/bin/kill -HUP $MAINPID", "a reload is a SIGHUP"),
     ],
 )
@@ -66,6 +67,17 @@ def test_what_the_daemon_relies_on(section: str, key: str, value: str, why: str)
     unit.optionxform = str  # type: ignore[assignment, method-assign]
     unit.read_string(UNIT.read_text())
     assert unit[section][key] == value, why
+
+
+def test_the_statistics_worker_may_restrain_itself(analyze: str) -> None:
+    """Its limits and its death with the daemon are calls of @system-service; of @resources it needs one."""
+    done = subprocess.run([analyze, "syscall-filter", "@system-service"], capture_output=True, text=True, timeout=60)
+    allowed = {line.strip() for line in done.stdout.splitlines()}
+    done = subprocess.run([analyze, "syscall-filter", "@process"], capture_output=True, text=True, timeout=60)
+    assert "prlimit64" in allowed
+    assert "prctl" in allowed | {line.strip() for line in done.stdout.splitlines()}
+    filters = re.findall(r"^SystemCallFilter=(.+)$", UNIT.read_text(), re.MULTILINE)
+    assert filters.index("setpriority") == len(filters) - 1, "behind what takes all of @resources away"
 
 
 def test_the_drain_fits_into_the_time_that_systemd_grants() -> None:
