@@ -217,6 +217,15 @@ def test_fills_count_until_the_bot_reports() -> None:
     assert desk.of() == Exposure(300.0, 300.0, 300.0, 0.0, 1, 0, 1.0, 1.0), "the bot's own word stands"
 
 
+def test_fills_of_before_a_restart_give_way_too() -> None:
+    before, desk = Desk(), Desk()
+    before.hold("BTC", 1.0, 100.0)
+    desk.accounts.load(before.accounts.dump())
+    assert desk.of() == Exposure(100.0, 100.0, 100.0, 0.0, 1, 0, 1.0, 1.0)
+    desk.report("ETH", -1.0, 40.0)
+    assert desk.of() == Exposure(40.0, -40.0, 0.0, 40.0, 1, 0, 1.0, 1.0)
+
+
 def test_a_flood_of_symbols_leaves_nothing_behind() -> None:
     desk = Desk(max_series=40)
     for number in range(200):

@@ -4,7 +4,7 @@ A bot's own position reports count; an account that has never reported one is ta
 0 and not nothing, because an alert about it ends only where its condition is known to be false. Its series end when
 its positions are in another currency or sector, or are forgotten to make room for others.
 
-Memory: some 700 bytes per position, for no more positions than there may be series.
+Memory: some 900 bytes per position, for no more positions than there may be series.
 """
 
 from __future__ import annotations
@@ -182,24 +182,25 @@ class Exposures:
         size = None if value is None or not quantity else int(abs(value) * SCALE)
         amount = held.amount = 0 if size is None else size if value is not None and value > 0 else -size
         if not before or (currency, sector) != (held.currency, held.sector):
-            held.sums = self._sums_of(key, currency, sector)
+            sums = held.sums = self._sums_of(key, currency, sector)
+        else:
+            sums = before
         held.quantity, held.value, held.currency, held.sector = quantity, value, currency, sector
         opened = bool(quantity)
         self._open += opened - was
-        if held.sums is before:
-            for total in before:
+        if sums is before:
+            for total in sums:
                 total.add(amount - had, abs(amount) - abs(had), opened - was, t_ms)
         else:
             for total in before:
                 total.members -= 1
                 total.add(-had, -abs(had), -was, t_ms)
-            for total in held.sums:
+            for total in sums:
                 total.members += 1
                 total.add(amount, abs(amount), opened, t_ms)
             if before:
                 before[0].resize(key, None)
-        if held.sums:
-            held.sums[0].resize(key, size)
+        sums[0].resize(key, size)
 
     def _sums_of(
         self, key: HoldingKey, currency: str | None, sector: str | None
