@@ -49,20 +49,8 @@ MANY: Final = "model_reliability"
 async def appraise(env: Env) -> None:
     """Runs for ever; what fails is told once and tried again."""
     rounds = _Rounds(env)
-    trouble = ""
     while True:
-        problem = ""
-        try:
-            await rounds.round(env.clock.now())
-        except (JobFailed, sqlite3.Error, OSError, Damaged, msgspec.MsgspecError) as error:
-            problem = str(error) if isinstance(error, JobFailed) else f"{type(error).__name__}: {error}"
-            env.meters.count("monitor_appraisals_failed_total")
-        if problem != trouble:
-            if problem:
-                log.warning("models cannot be judged by their outcomes", reason=problem)
-            else:
-                log.info("models can be judged again")
-            trouble = problem
+        await rounds.round(env.clock.now())
         await env.clock.sleep(min(PUBLISH_EVERY, env.config().performance.every))
 
 
@@ -72,6 +60,7 @@ class _Rounds:
     def __init__(self, env: Env) -> None:
         self._env = env
         self._loaded = False
+        self._trouble = ""
         self._counted: tuple[int, int] = (-1, -1)
         """Predictions and outcomes on the board at the last run."""
         self._ran_at = float("-inf")
@@ -83,31 +72,46 @@ class _Rounds:
 
     async def round(self, now: Now) -> None:
         """Judges where there are news, and publishes what stands."""
-        env = self._env
-        if not self._loaded:
-            path = env.journal.store.path
-            for raw in await asyncio.to_thread(latest_performance, path, since=now.wall - RECENT):
-                self._take(msgspec.msgpack.decode(raw, type=PerformanceResult))
-            self._loaded = True
+        trouble = self._trouble
         try:
-            await self._judge(now)
-        finally:
-            await self._publish(env.clock.now().wall)
+            await self._load(now)
+            if await self._judged(now):
+                trouble = ""
+        except (JobFailed, sqlite3.Error, OSError, Damaged, msgspec.MsgspecError) as error:
+            trouble = str(error) if isinstance(error, JobFailed) else f"{type(error).__name__}: {error}"
+            self._env.meters.count("monitor_appraisals_failed_total")
+        if trouble != self._trouble:
+            if trouble:
+                log.warning("models cannot be judged by their outcomes", reason=trouble)
+            else:
+                log.info("models can be judged again")
+            self._trouble = trouble
+        await self._publish(self._env.clock.now().wall)
 
-    async def _judge(self, now: Now) -> None:
+    async def _load(self, now: Now) -> None:
+        """What was found before the start."""
+        if self._loaded:
+            return
+        path = self._env.journal.store.path
+        for raw in await asyncio.to_thread(latest_performance, path, since=now.wall - RECENT):
+            self._take(msgspec.msgpack.decode(raw, type=PerformanceResult))
+        self._loaded = True
+
+    async def _judged(self, now: Now) -> bool:
+        """Has models judged, if that is due; whether it was done."""
         env = self._env
         table, counts = env.config().performance, env.board.counts
         counted = (counts.get("prediction", 0), counts.get("outcome", 0))
         waited = now.mono - self._ran_at
         if waited < table.every or (counted == self._counted and waited < AT_LEAST_EVERY):
-            return
+            return False
         path = env.journal.store.path
         if not await asyncio.to_thread(newest, path):
-            return
+            return False
         from trader_monitor.core.models.memory import Criteria
         from trader_monitor.runtime.statistics import performance as job
 
-        self._ran_at, self._counted = now.mono, counted
+        self._ran_at = now.mono
         asked = job.Asked(
             path=str(path.absolute()),
             now=now.wall,
@@ -122,6 +126,7 @@ class _Rounds:
                 keep_performance(db, each.model, each.version, now.wall, each.result, each.memory)
 
         await env.journal.store.write(keep)
+        self._counted = counted
         results = [msgspec.msgpack.decode(each.result, type=PerformanceResult) for each in answer.evaluations]
         for key in env.watched.performance.keys() - {(result.model, result.version) for result in results}:
             del env.watched.performance[key]  # its predictions have left the store
@@ -130,6 +135,7 @@ class _Rounds:
             self._take(result)
         words = "outcomes that name a prediction by its id alone, which no prediction of the last 90 days has"
         self._unclaimed = (exact("model_outcomes_unclaimed", (), float(answer.unclaimed), answer.unclaimed, words),)
+        return True
 
     def _take(self, result: PerformanceResult) -> None:
         """Takes a result as the present one of its version; a verdict that is another than before is told."""
