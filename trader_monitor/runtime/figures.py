@@ -61,12 +61,18 @@ def agents(env: Env) -> Iterator[Figure]:
 
 Read: TypeAlias = Callable[["Env"], Iterator[Figure]]
 
+def models(env: Env) -> Iterator[Figure]:
+    """Drift of models by their last runs, and what the streaming detectors see; the drift loop makes series of them."""
+    return env.watched.figures()
+
+
 ROOMS: Final[Mapping[str, Read]] = {"accounts": accounts, "exchanges": exchanges, "agents": agents}
 """The figures of the present that collectors publish, by room."""
 
 SHOWN: Final[Mapping[str, tuple[Read, ...]]] = {
     **{name: (read,) for name, read in ROOMS.items()},
     "accounts": (standing, accounts),
+    "models": (models,),
 }
 """All that there are, by room."""
 
