@@ -21,7 +21,7 @@ DECISIONS, FAILED, CORRECT, WRONG, FULL = range(5)
 CONFIDENCE, CONSENSUS = 8, 12
 LATENCY = 1
 
-MOST_AGENTS = 512
+MOST_AGENTS = 256
 
 _LATENCY = sketch_key(LATENCY)
 _NONE = "no decision in this window"
@@ -59,7 +59,8 @@ class AgentsKept(Struct):
 class Agents:
     """Decisions by agent, over a day and over thirty.
 
-    Memory: at most 512 agents; one that decides all day takes some 200 KB, because thirty days are kept by the hour.
+    Memory: at most 256 agents; one that decides every ten minutes takes some 600 KB, because thirty days are kept by
+    the hour.
     """
 
     def __init__(self, tally: Tally) -> None:

@@ -19,7 +19,7 @@ EndpointKey: TypeAlias = tuple[str, str]
 CALLS, ERRORS = 0, 1
 LATENCY = 1
 
-MOST_ENDPOINTS = 1_024
+MOST_ENDPOINTS = 512
 OTHERS = "(others)"
 """Where the calls of further endpoints are counted: of an exchange, or where exchanges are too many, of all others."""
 
@@ -32,8 +32,8 @@ _NONE = "no call in this window"
 class Requests:
     """Calls by endpoint in rolling sums; an exchange's figures are of its endpoints' added sums.
 
-    Memory: at most 1,024 endpoints and an `OTHERS` for each of 256 exchanges; a busy one takes some 20 KB, at most
-    220 KB where its latencies fall into every bucket in every five minutes.
+    Memory: at most 512 endpoints and an `OTHERS` for each of 256 exchanges; one with twenty calls a minute takes some
+    70 KB, at most 500 KB where its latencies fall into every bucket in every five minutes.
     """
 
     def __init__(self) -> None:
