@@ -14,6 +14,8 @@ from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from msgspec import Struct
 
+from trader_monitor.core.tally import Tally
+
 __all__ = ["MOST_ENTRIES", "SEGMENT", "Entry", "Line", "Place", "Ratio", "Tail", "Thing", "segment_for"]
 
 SEGMENT: Final = 256
@@ -80,10 +82,10 @@ def segment_for(accounts: int) -> int:
 class Tail:
     """One account's last fills, in the order in which they are told: each book's by time, else as they came."""
 
-    __slots__ = ("_told_ms", "kept", "kept_older", "lines", "newer", "older", "pending", "segment", "stale")
+    __slots__ = ("_told_ms", "kept", "kept_older", "lines", "newer", "older", "segment", "stale", "tally")
 
-    def __init__(self, pending: list[Any]) -> None:
-        self.pending = pending
+    def __init__(self, tally: Tally) -> None:
+        self.tally = tally
         self.lines: list[Any] = []
         """Where its fills go (`Line`)."""
         self.older: list[Entry] = []
@@ -173,7 +175,7 @@ class Tail:
         self._told_ms = max(self._told_ms, t_ms)
         if not self.stale:
             self.stale = True
-            self.pending.append(self)
+            self.tally.pending.append(self)
 
     def settle(self) -> None:
         if self.stale:

@@ -208,8 +208,9 @@ class Fills:
         wanted = None if multiplier == 1 else multiplier
         if position.state.multiplier == wanted:
             return
-        account = position.account
-        before = account.state.realized if account is not None else None
+        source, account, _, _ = position.key
+        ledger = self.ledgers.get((source, account, position.state.currency))
+        before = None if ledger is None else ledger.realized
         for each in position.things:
             each.state.multiplier = wanted
             for kept in (tail.kept_older, tail.kept):
@@ -218,7 +219,7 @@ class Fills:
             each.touch(t_ms)
         tail.change(t_ms)
         tail.settle()
-        if account is not None and account.state.realized != before:
+        if ledger is not None and ledger.realized != before:
             self._say(position, "multiplier", t_ms)
 
     # --- what is valued ---------------------------------------------------------------------------------

@@ -119,7 +119,7 @@ class Holdings:
         """The account's tail; whoever is not kept has one for the moment."""
         tail = self.tails.get(own) if kept else None
         if tail is None:
-            tail = Tail(self.tally.pending)
+            tail = Tail(self.tally)
             if kept:
                 self.tails[own] = tail
                 self.segment = segment_for(len(self.tails))
