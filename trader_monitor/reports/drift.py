@@ -17,6 +17,8 @@ from trader_monitor.core.models.verdict import (
     Severity,
 )
 from trader_monitor.reports.sheet import (
+    ROWS,
+    SHOWN,
     Bars,
     Block,
     Cell,
@@ -133,24 +135,24 @@ def drift_sheet(runs: Sequence[DriftResult], words: Words = ENGLISH) -> Sheet:
             "quiet",
         )
     )
-    known = newest.first_at is not None and newest.last_at is not None
-    window = said(
-        words,
-        "drift.window" if known else "drift.window.short",
-        window=newest.window,
-        rows=count(newest.rows),
-        first=moment(newest.first_at),
-        last=moment(newest.last_at),
-    )
     return Sheet(
         language=words["language"],
         title=f"{words['drift.title']}: {newest.model} {newest.version}",
-        about=f"{moment(newest.at)} · {window}",
+        about=f"{moment(newest.at)} · {_window(newest, words)}",
         headline=_headline(newest, inputs, outputs, words),
         tone=tone,
         facts=facts,
         blocks=tuple(blocks),
     )
+
+
+def _window(run: DriftResult, words: Words) -> str:
+    if run.first_at is None or run.last_at is None:
+        key = "drift.window.short"
+    else:
+        key = "drift.window.rows" if run.window == f"{run.rows} rows" else "drift.window"
+    first, last = moment(run.first_at), moment(run.last_at)
+    return said(words, key, window=run.window, rows=count(run.rows), first=first, last=last)
 
 
 def action_of(each: FeatureDrift) -> str:
@@ -207,6 +209,7 @@ def _table(title: str, features: Sequence[FeatureDrift], run: DriftResult, words
         title,
         tuple(words[f"column.{name}"] for name in head),
         tuple(_row(each, run, words) for each in features),
+        more=said(words, "more", n=max(len(features) - ROWS, 0)),
     )
 
 
@@ -273,7 +276,8 @@ def _gallery(features: Sequence[FeatureDrift], run: DriftResult, words: Words) -
             pictures.append(_bars(each.name, f"{small} · {words[f'verdict.{verdict}']}", each.histogram, tone, words))
     keys = ("drift.histograms", "drift.histograms.note", "histogram.before", "histogram.after")
     title, note, before, after = (words[key] for key in keys)
-    return [Gallery(title, note, before, after, tuple(pictures))] if pictures else []
+    more = said(words, "more", n=max(len(pictures) - SHOWN, 0))
+    return [Gallery(title, note, before, after, more, tuple(pictures))] if pictures else []
 
 
 def _bars(title: str, small: str, histogram: Histogram, tone: Tone, words: Words) -> Bars:

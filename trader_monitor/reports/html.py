@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from html import escape
 from typing import Final
 
-from trader_monitor.reports.sheet import Bars, Cell, Gallery, Heats, Sentences, Sheet, Table
+from trader_monitor.reports.sheet import ROWS, SHOWN, Bars, Cell, Gallery, Heats, Sentences, Sheet, Table
 from trader_monitor.reports.style import STYLE
 from trader_monitor.reports.writing import clean
 
 __all__ = ["as_html"]
 
-OPEN: Final = 12
-"""Pictures that are seen at once; the others unfold."""
+WIDE: Final = 16
+"""Characters beyond which a cell takes a narrow screen's whole line."""
 _HEIGHT: Final = 76.0
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -64,15 +64,24 @@ def _table(table: Table) -> str:
         f'<th scope="col"{_numeric(is_number)}>{_text(name)}</th>'
         for name, is_number in zip(table.head, numeric, strict=True)
     )
-    rows = "\n".join(
-        "<tr>" + "".join(_cell(cell, name) for cell, name in zip(row, table.head, strict=True)) + "</tr>"
-        for row in table.rows
-    )
     note = f'<p class="note">{_text(table.note)}</p>' if table.note else ""
+    top = f"<thead><tr>{head}</tr></thead>"
+    folded = ""
+    if rest := table.rows[ROWS:]:
+        more = _text(table.more or f"+ {len(rest)}")
+        folded = f"<details><summary>{more}</summary><table>{top}{_rows(table, rest)}</table></details>"
     return (
-        f"<section><h2>{_text(table.title)}</h2>{note}<table><thead><tr>{head}</tr></thead>"
-        f"<tbody>\n{rows}\n</tbody></table></section>"
+        f"<section><h2>{_text(table.title)}</h2>{note}<table>{top}{_rows(table, table.rows[:ROWS])}</table>"
+        f"{folded}</section>"
     )
+
+
+def _rows(table: Table, rows: Sequence[tuple[Cell, ...]]) -> str:
+    lines = (
+        "<tr>" + "".join(_cell(cell, name) for cell, name in zip(row, table.head, strict=True)) + "</tr>"
+        for row in rows
+    )
+    return "<tbody>\n" + "\n".join(lines) + "\n</tbody>"
 
 
 def _numeric(is_number: bool) -> str:
@@ -81,17 +90,18 @@ def _numeric(is_number: bool) -> str:
 
 def _cell(cell: Cell, head: str) -> str:
     small = f"<small>{_text(cell.small)}</small>" if cell.small else ""
-    classes = " ".join(name for name in ("n" if cell.numeric else "", cell.tone) if name)
+    wide = not cell.numeric and (cell.small or len(cell.value) > WIDE)
+    classes = " ".join(name for name in ("n" if cell.numeric else "", cell.tone, "wide" if wide else "") if name)
     return f'<td class="{classes}" data-head="{_text(head)}"><div>{_text(cell.value)}{small}</div></td>'
 
 
 def _gallery(gallery: Gallery) -> str:
-    shown = "".join(_bars(each) for each in gallery.pictures[:OPEN])
-    rest = gallery.pictures[OPEN:]
+    shown = "".join(_bars(each) for each in gallery.pictures[:SHOWN])
+    rest = gallery.pictures[SHOWN:]
     folded = ""
     if rest:
         pictures = "".join(_bars(each) for each in rest)
-        folded = f'<details><summary>+ {len(rest)}</summary><div class="gallery">{pictures}</div></details>'
+        folded = f'<details><summary>{_text(gallery.more)}</summary><div class="gallery">{pictures}</div></details>'
     legend = (
         f'<span class="key before"></span>{_text(gallery.before)}<span class="key after"></span>{_text(gallery.after)}'
     )

@@ -5,9 +5,26 @@ Texts in it are as they came, names of features included: whoever writes a forma
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
-__all__ = ["Bars", "Block", "Cell", "Fact", "Gallery", "Heat", "Heats", "Sentences", "Sheet", "Table", "Tone"]
+__all__ = [
+    "ROWS",
+    "SHOWN",
+    "Bars",
+    "Block",
+    "Cell",
+    "Fact",
+    "Gallery",
+    "Heat",
+    "Heats",
+    "Sentences",
+    "Sheet",
+    "Table",
+    "Tone",
+]
+
+ROWS: Final = 40
+SHOWN: Final = 12
 
 Tone: TypeAlias = Literal["", "good", "warning", "bad", "quiet"]
 
@@ -28,10 +45,13 @@ class Cell(NamedTuple):
 
 
 class Table(NamedTuple):
+    """`more` names the rows beyond the first `ROWS`, which a page folds."""
+
     title: str
     head: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
+    more: str = ""
 
 
 class Sentences(NamedTuple):
@@ -53,12 +73,13 @@ class Bars(NamedTuple):
 
 
 class Gallery(NamedTuple):
-    """Pictures; only formats that can draw show them. Of many the first few are shown open."""
+    """Pictures; only formats that can draw show them. `more` names those beyond the first `SHOWN`, which are folded."""
 
     title: str
     note: str
     before: str
     after: str
+    more: str
     pictures: tuple[Bars, ...]
 
 

@@ -9,10 +9,10 @@ __all__ = ["STYLE"]
 STYLE: Final = """
 :root{--bg:#f3f5f8;--card:#fff;--line:#dde3ea;--text:#17202b;--soft:#566477;--before:#8795a8;--after:#0b66c3;
 --good:#0a7a48;--bad:#c22a20;--warning:#8a5a00;--h0:#e3ecf6;--h1:#b3cdea;--h2:#f0b849;--h3:#e0702a;--h4:#a81d1d;
---none:#eef1f5;color-scheme:light dark;font:15px/1.5 system-ui,sans-serif;font-variant-numeric:tabular-nums}
+color-scheme:light dark;font:15px/1.5 system-ui,sans-serif;font-variant-numeric:tabular-nums}
 @media(prefers-color-scheme:dark){:root{--bg:#0d1117;--card:#141a22;--line:#232c38;--text:#e4eaf1;--soft:#93a1b3;
 --before:#6b7a8d;--after:#5cb8ff;--good:#43c68b;--bad:#ff7b72;--warning:#f2b843;--h0:#1a2733;--h1:#27506f;
---h2:#a87a1c;--h3:#d2691e;--h4:#ff5a4f;--none:#10161d}}
+--h2:#a87a1c;--h3:#d2691e;--h4:#ff5a4f}}
 *{box-sizing:border-box;margin:0}
 body{background:var(--bg);color:var(--text);padding:20px 16px 60px;overflow-wrap:anywhere;-webkit-text-size-adjust:100%}
 article{max-width:1180px;margin:0 auto 56px}
@@ -62,15 +62,16 @@ margin-top:3px}
 .legend{font-size:.78rem;margin-top:10px}
 .h0{fill:var(--h0);background:var(--h0)}.h1{fill:var(--h1);background:var(--h1)}
 .h2{fill:var(--h2);background:var(--h2)}.h3{fill:var(--h3);background:var(--h3)}
-.h4{fill:var(--h4);background:var(--h4)}.hx{fill:var(--none);background:var(--none)}
+.h4{fill:var(--h4);background:var(--h4)}.hx{fill:none}
 .key.hx{border:1px dashed var(--soft)}
 @media(max-width:640px){body{padding:14px 10px 40px}section{padding:12px}h1{font-size:1.25rem}
-thead{display:none}table,tbody,tr,td{display:block}
-tr{padding:10px 0;border-bottom:1px solid var(--line)}tr:last-child{border-bottom:0}
-td{border:0;padding:2px 0;display:grid;grid-template-columns:7.5em minmax(0,1fr);gap:10px;text-align:left}
-td::before{content:attr(data-head);color:var(--soft);font-weight:400;font-size:.8rem}
+thead{display:none}table,tbody{display:block}
+tr{display:grid;grid-template-columns:1fr 1fr;gap:2px 14px;padding:10px 0;border-bottom:1px solid var(--line)}
+tr:last-child{border-bottom:0}
+td{border:0;padding:0;display:flex;gap:8px;text-align:left}
+td::before{content:attr(data-head);color:var(--soft);font-weight:400;font-size:.8rem;min-width:2.6em}
 td:first-child{font-weight:650;font-size:1rem}td:first-child::before{content:none}
-td:first-child{grid-template-columns:minmax(0,1fr)}
+td:first-child,.wide{grid-column:1/-1}
 .n,td.n small{text-align:left;white-space:normal}
 .heat{grid-template-columns:minmax(0,7.5em) minmax(0,1fr)}}
 @media print{body{background:none;padding:0}section,figure,tr{break-inside:avoid}}
