@@ -43,6 +43,8 @@ DETECT_ROWS = 20_000
 """Rows that the detectors take in at a time."""
 AT_LEAST_EVERY = 86_400.0
 """A run is made so often (seconds) where any row came, however few."""
+PUBLISH_EVERY = 60.0
+"""PromQL looks five minutes back: a figure that stands is written again before it is forgotten (seconds)."""
 SILENT = 86_400.0
 """A version without predictions for so long (seconds) has no series any more; its runs remain."""
 HELP = "A figure; GET /v1/figures says its convention, sample size and interval."
@@ -64,7 +66,7 @@ async def drift(env: Env) -> None:
             if trouble != str(error):
                 trouble = str(error)
                 log.warning("the store cannot be asked for predictions", reason=f"{type(error).__name__}: {error}")
-        await env.clock.sleep(env.config().models.every)
+        await env.clock.sleep(min(PUBLISH_EVERY, env.config().models.every))
 
 
 class _Rounds:
@@ -76,6 +78,8 @@ class _Rounds:
         """The newest part of predictions that was looked at."""
         self._counted = -1
         """Predictions on the board when it was."""
+        self._due = float("-inf")
+        """When to look again, by the monotonic clock."""
         self._present: dict[tuple[str, str], frozenset[Labels]] = {}
         self._told: set[str] = set()
 
@@ -117,14 +121,17 @@ class _Rounds:
     # --- a round ------------------------------------------------------------------------------------------
 
     async def round(self, now: Now) -> None:
-        """Looks for news, and has done what they ask for."""
-        await self._look(now)
+        """Looks for news and has done what they ask for, where it is time; publishes what stands."""
+        is_due = now.mono >= self._due
+        if is_due:
+            self._due = now.mono + self._env.config().models.every
+            await self._look(now)
         for watch in list(self._env.watched.versions.values()):
             if now.wall - watch.seen_at > SILENT:
                 del self._env.watched.versions[watch.model, watch.version]
                 await self._publish(watch, now.wall, ())
                 continue
-            if watch.baseline_at is not None:
+            if is_due and watch.baseline_at is not None:
                 await self._tried(watch, now)
             await self._publish(watch, self._env.clock.now().wall, tuple(watch.figures()))
 

@@ -16,8 +16,10 @@ from trader_monitor.core.models.columns import Values
 from trader_monitor.core.models.drift import drift
 from trader_monitor.core.models.drift_figures import figures
 from trader_monitor.core.models.names import OUTPUTS
+from trader_monitor.core.models.performance import PerformanceResult
 from trader_monitor.core.models.verdict import DriftResult
 from trader_monitor.runtime import model_store
+from trader_monitor.runtime.performance_store import latest_performance
 from trader_monitor.runtime.predictions import read
 from trader_monitor.runtime.statistics.baseline import SOURCE
 from trader_monitor.runtime.statistics.columns import table_of
@@ -27,6 +29,7 @@ from trader_monitor.runtime.store import open_read_only
 __all__ = ["JOB", "LEAST_ROWS", "Answered", "Asked", "DriftRun", "run", "shown_again"]
 
 LEAST_ROWS = 30
+RECENT = 86_400.0
 
 
 class DriftRun(Struct, frozen=True, kw_only=True):
@@ -40,7 +43,7 @@ class DriftRun(Struct, frozen=True, kw_only=True):
 
 class Asked(Struct, frozen=True, kw_only=True):
     """The window is the last `rows` that came, and no run is made of fewer than `least`. Where the baselines were made
-    of predictions, it begins behind those. `degraded`: there is evidence that the performance has suffered."""
+    of predictions, it begins behind those."""
 
     path: str
     model: str
@@ -48,7 +51,6 @@ class Asked(Struct, frozen=True, kw_only=True):
     rows: int
     least: int = LEAST_ROWS
     important: tuple[str, ...] = ()
-    degraded: bool = False
     now: float
 
 
@@ -99,7 +101,7 @@ def run(asked: Asked, told: Told) -> Answered:
         label=f"{asked.rows} rows",
         outputs=OUTPUTS,
         important=asked.important,
-        degraded=asked.degraded,
+        degraded=_suffers(path, model, version, asked.now),
         online=online,
         at=asked.now,
         first_at=float(found.at[0]),
@@ -107,6 +109,15 @@ def run(asked: Asked, told: Told) -> Answered:
     )
     kept_run = DriftRun(cursor=found.cursor, baseline_at=baseline_at, result=result)
     return Answered(run=kept_run, figures=list(figures(result)))
+
+
+def _suffers(path: Path, model: str, version: str, now: float) -> bool:
+    """Whether there is evidence, and of today, that the version's performance has suffered."""
+    for raw in latest_performance(path, model, since=now - RECENT):
+        result = msgspec.msgpack.decode(raw, type=PerformanceResult)
+        if result.version == version:
+            return result.verdict == "severe" or (result.concept is not None and result.concept.drifted)
+    return False
 
 
 def _as_listed(numbers: np.ndarray[tuple[int], np.dtype[np.float32]]) -> list[float | None]:
