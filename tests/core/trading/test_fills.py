@@ -396,9 +396,7 @@ def test_any_fills_in_any_order_come_to_what_exact_fractions_say(fills: list[Tra
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(FILLS, st.integers(1, 9), st.data())
-def test_batches_and_reloads_change_nothing_to_the_last_digit(
-    fills: list[Trade], size: int, data: st.DataObject
-) -> None:
+def test_batches_and_reloads_change_not_a_digit(fills: list[Trade], size: int, data: st.DataObject) -> None:
     facts: list[Trade] = []
     for number, fill in enumerate(fills):
         corrects = data.draw(st.none() | st.integers(0, number).map(str))
