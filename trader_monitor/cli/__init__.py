@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "alerts": "what is firing, and what was",
     "calendar": "when each market is open; close a day by command",
     "baseline": "what models were like when they were fit for use: set, show, list",
+    "report": "drift and performance of models as text, HTML or JSON",
     "audit": "what models predicted, by which inputs, for those that were asked to be audited",
     "test-alert": "send a test notice to one channel",
     "play": "play a bot's recording into the running daemon",

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -23,6 +23,10 @@ from trader_monitor.runtime import model_store
 from trader_monitor.runtime.prediction_rows import Damaged
 from trader_monitor.runtime.predictions import columns_of, known
 from trader_monitor.runtime.store import SchemaNewer, Store, StoreLocked, open_read_only
+
+if TYPE_CHECKING:
+    from trader_monitor.core.models.performance import PerformanceResult
+    from trader_monitor.core.models.verdict import DriftResult
 
 __all__ = ["Desk", "Pieces", "Version", "desk_of"]
 
@@ -66,6 +70,10 @@ class Desk(Protocol):
     def stage(self, model: str, version: str, token: str, pieces: Pieces) -> None: ...
 
     def commit(self, model: str, version: str, token: str) -> int: ...
+
+    def drifts(self, model: str, version: str, last: int) -> list[DriftResult]: ...
+
+    def performances(self, model: str, version: str, last: int) -> list[PerformanceResult]: ...
 
     def close(self) -> None: ...
 
@@ -146,6 +154,18 @@ class Remote:
     def commit(self, model: str, version: str, token: str) -> int:
         body = {"model": model, "version": version, "token": token}
         return int(self._door.post("/v1/models/baselines/commit", body)["baselines"])
+
+    def drifts(self, model: str, version: str, last: int) -> list[DriftResult]:
+        from trader_monitor.core.models.verdict import DriftResult
+
+        told = self._door.get("/v1/models/runs", model=model, version=version, last=str(last))
+        return [msgspec.convert(each["result"], DriftResult) for each in told["runs"]]
+
+    def performances(self, model: str, version: str, last: int) -> list[PerformanceResult]:
+        from trader_monitor.core.models.performance import PerformanceResult
+
+        told = self._door.get("/v1/models/performance", model=model, version=version, last=str(last))
+        return msgspec.convert(told["runs"], list[PerformanceResult])
 
     def close(self) -> None:
         self._door.close()
@@ -237,6 +257,19 @@ class Local:
 
     def commit(self, model: str, version: str, token: str) -> int:
         return self._write(lambda db: model_store.commit(db, model, version, token, time.time()))
+
+    def drifts(self, model: str, version: str, last: int) -> list[DriftResult]:
+        from trader_monitor.runtime.statistics.drift import DriftRun
+
+        found = self._read(lambda db: model_store.runs(db, model, version, last=last))
+        return [msgspec.msgpack.decode(each.body, type=DriftRun).result for each in found]
+
+    def performances(self, model: str, version: str, last: int) -> list[PerformanceResult]:
+        from trader_monitor.core.models.performance import PerformanceResult
+        from trader_monitor.runtime.performance_store import performance_runs
+
+        found = self._asked(lambda: performance_runs(self._path, model, version, last=last))
+        return [msgspec.msgpack.decode(each, type=PerformanceResult) for each in found]
 
     def close(self) -> None:
         if self._store is not None:

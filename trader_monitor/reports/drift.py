@@ -116,9 +116,7 @@ def drift_sheet(runs: Sequence[DriftResult], words: Words = ENGLISH) -> Sheet:
         Fact(words["drift.share"], percent(newest.share)),
         Fact(words["drift.run"], count(newest.online.runs)),
     )
-    blocks: list[Block] = [
-        Sentences(words["column.action"], (words[f"severity.{newest.severity or 'unknown'}.means"],))
-    ]
+    blocks: list[Block] = [Sentences(words["drift.do"], (words[f"severity.{newest.severity or 'unknown'}.means"],))]
     for title, each in (("drift.table", inputs), ("drift.outputs.table", outputs)):
         if each:
             blocks.append(_table(words[title], each, newest, words))

@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 
 from trader_monitor.core.models.names import OUTPUTS
 from trader_monitor.runtime import model_store
+from trader_monitor.runtime.performance_store import performance_runs
 from trader_monitor.runtime.prediction_rows import Damaged
 from trader_monitor.runtime.predictions import columns_of, known
 from trader_monitor.runtime.statistics.worker import Busy, JobFailed, Refused
@@ -67,7 +68,7 @@ class Whole(Struct, forbid_unknown_fields=True):
 
 
 def routes(env: Env) -> list[web.RouteDef]:
-    """GET /v1/models, and below it columns, baselines, runs, audit; POST and PUT baselines, POST baselines/commit."""
+    """GET /v1/models and columns, baselines, runs, performance, audit below it; POST and PUT baselines, POST their commit."""
     allowance = Allowance(2 * MAX_BODY)
     path = env.config().store.path
 
@@ -184,6 +185,20 @@ def routes(env: Env) -> list[web.RouteDef]:
 
         return web.Response(body=await asked(told), content_type="application/json")
 
+    async def performance(request: web.Request) -> web.Response:
+        """The evaluations of a model version's performance, the oldest first."""
+        from trader_monitor.core.models.performance import PerformanceResult
+
+        model, version = _names(request)
+        last = int(_number(request, "last", 1.0, most=MOST_RUNS))
+
+        def told() -> bytes:
+            kept = performance_runs(path, model, version, last=last)
+            found = [msgspec.msgpack.decode(each, type=PerformanceResult) for each in kept]
+            return msgspec.json.encode({"model": model, "version": version, "runs": found})
+
+        return web.Response(body=await asyncio.to_thread(told), content_type="application/json")
+
     async def audit(request: web.Request) -> web.Response:
         """The audit's entries, the oldest first; of a model, of a version, of a time."""
         last = int(_number(request, "last", 100.0, most=MOST_ENTRIES))
@@ -202,6 +217,7 @@ def routes(env: Env) -> list[web.RouteDef]:
         web.put("/v1/models/baselines", _told(stage)),
         web.post("/v1/models/baselines/commit", _told(commit)),
         web.get("/v1/models/runs", _told(runs)),
+        web.get("/v1/models/performance", _told(performance)),
         web.get("/v1/models/audit", _told(audit)),
     ]
 
