@@ -26,6 +26,7 @@ NAMES = {
     "drift": "100 features' drift, 10,000 rows against 10,000, beside scipy, NannyML and Evidently",
     "streaming": "drift row by row, and how soon a shift is told for how many false alarms, beside river",
     "scores": "F1, precision, recall and area under the ROC curve of 100,000 rows, beside scikit-learn",
+    "folding": "trades folded into positions and P&L, beside empyrical and quantstats recomputed per event",
     "idle": "memory and processor time at rest, and how soon a start is ready",
 }
 # Not the system's temporary folder: that may be memory, where a sync costs nothing.
