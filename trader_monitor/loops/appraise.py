@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from sys import intern
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from trader_monitor.core.facts import Labels, Samples
 from trader_monitor.core.figure import Figure, exact, points
@@ -37,6 +39,8 @@ PUBLISH_EVERY: Final = 30.0
 """PromQL looks five minutes back: a figure that stands is written again before it is forgotten."""
 WITHIN: Final = 600.0
 """Seconds for the job, which goes through all models."""
+FOLLOWS_AFTER: Final = 4.0
+"""After news it is done once more without any, this much later: what was too fresh to be evidence is settled then."""
 AT_LEAST_EVERY: Final = 3600.0
 """So often it is done without news too: predictions become due, and windows move."""
 RECENT: Final = 86400.0
@@ -63,10 +67,12 @@ class _Rounds:
         self._trouble = ""
         self._counted: tuple[int, int] = (-1, -1)
         """Predictions and outcomes on the board at the last run."""
+        self._follows = False
+        """Whether the last run had news, the newest of which were too fresh to be evidence."""
         self._ran_at = float("-inf")
         """The last run, by the monotonic clock."""
         self._verdicts: dict[tuple[str, str], str] = {}
-        self._unclaimed: tuple[Figure, ...] = ()
+        self._of_all: tuple[Figure, ...] = ()
         self._present: dict[str, frozenset[Labels]] = {}
         self._told: set[str] = set()
 
@@ -103,7 +109,9 @@ class _Rounds:
         table, counts = env.config().performance, env.board.counts
         counted = (counts.get("prediction", 0), counts.get("outcome", 0))
         waited = now.mono - self._ran_at
-        if waited < table.every or (counted == self._counted and waited < AT_LEAST_EVERY):
+        is_news = counted != self._counted
+        is_due = is_news or (self._follows and waited >= FOLLOWS_AFTER) or waited >= AT_LEAST_EVERY
+        if waited < table.every or not is_due:
             return False
         path = env.journal.store.path
         if not await asyncio.to_thread(newest, path):
@@ -126,21 +134,31 @@ class _Rounds:
                 keep_performance(db, each.model, each.version, now.wall, each.result, each.memory)
 
         await env.journal.store.write(keep)
-        self._counted = counted
+        self._counted, self._follows = counted, is_news
         results = [msgspec.msgpack.decode(each.result, type=PerformanceResult) for each in answer.evaluations]
         for key in env.watched.performance.keys() - {(result.model, result.version) for result in results}:
             del env.watched.performance[key]  # its predictions have left the store
             self._verdicts.pop(key, None)
         for result in results:
             self._take(result)
-        words = "outcomes that name a prediction by its id alone, which no prediction of the last 90 days has"
-        self._unclaimed = (exact("model_outcomes_unclaimed", (), float(answer.unclaimed), answer.unclaimed, words),)
+        self._of_all = tuple(
+            exact(name, (), float(number), number, words)
+            for name, number, words in (
+                ("model_outcomes_unclaimed", answer.unclaimed, "outcomes with an id that no prediction of 90 days has"),
+                (
+                    "model_versions_left_out",
+                    answer.left_out,
+                    f"versions beyond the {job.MOST_VERSIONS} that are judged",
+                ),
+            )
+        )
         return True
 
     def _take(self, result: PerformanceResult) -> None:
         """Takes a result as the present one of its version; a verdict that is another than before is told."""
         key = (result.model, result.version)
-        self._env.watched.performance[key] = tuple(result.figures())
+        figures = (each for each in result.figures() if not each.name.startswith(MANY))
+        self._env.watched.performance[key] = tuple(map(_light, figures))
         if self._verdicts.get(key) not in (None, result.verdict):
             window = max(result.windows, key=lambda each: each.verdict == result.verdict)
             log.warning(
@@ -161,11 +179,10 @@ class _Rounds:
             f"performance {model} {version}": figures
             for (model, version), figures in self._env.watched.performance.items()
         }
-        if self._unclaimed:
-            groups["performance"] = self._unclaimed
+        if self._of_all:
+            groups["performance"] = self._of_all
         for origin in [*groups, *(self._present.keys() - groups.keys())]:
-            shown = (each for each in groups.get(origin, ()) if not each.name.startswith(MANY))
-            values = {point.labels: point.value for point in points(shown)}
+            values = {point.labels: point.value for point in points(groups.get(origin, ()))}
             present = frozenset(values)
             values.update(dict.fromkeys(self._present.get(origin, frozenset()) - present, STALE))
             if present:
@@ -180,6 +197,16 @@ class _Rounds:
             await self._env.journal.record(
                 [Samples(at=at, origin=origin, labels=tuple(values), values=tuple(values.values()), kinds=kinds)]
             )
+
+
+def _light(figure: Figure) -> Figure:
+    """The same, its texts shared with those of other figures: most are the same in all windows and versions."""
+    return replace(
+        figure,
+        name=intern(figure.name),
+        labels=tuple((intern(name), intern(value)) for name, value in figure.labels),
+        convention=intern(figure.convention),
+    )
 
 
 def _given(table: Performance) -> dict[str, dict[str, Given]]:

@@ -26,6 +26,9 @@ from trader_monitor.core.models.returns import DAY
 
 __all__ = ["WINDOWS", "Criteria", "Held", "Memory", "concept_drift", "held_to", "remembered"]
 
+SETTLED: Final = 3.0
+"""Seconds after which what was recorded is sure to be seen: evidence is taken of what became known before that, so
+that nothing is passed over that was being committed while it was looked for."""
 WINDOWS: Final = (("7d", 7 * DAY), ("30d", 30 * DAY), ("90d", 90 * DAY))
 
 
@@ -125,13 +128,14 @@ def concept_drift(
     model: str, version: str, rows: Rows, memory: Memory, now: float
 ) -> tuple[Memory, ConceptDrift | None]:
     """Feeds the outcomes that became known since; each once, in the order in which that happened."""
-    fresh = rows.labelled & (rows.due > memory.until) & (rows.known > memory.known) & (rows.known <= now)
+    until = now - SETTLED
+    fresh = rows.labelled & (rows.due > memory.until) & (rows.known > memory.known) & (rows.known <= until)
     order = np.flatnonzero(fresh)[np.argsort(rows.known[fresh], kind="stable")]
     evidence = memory.evidence.after(rows.wrong(order))
     crossed_at = memory.crossed_at
     if evidence.crossed is not None and crossed_at is None:
         crossed_at = float(rows.known[order[evidence.crossed - memory.evidence.seen - 1]])
-    memory = replace(memory, evidence=evidence, known=now, crossed_at=crossed_at)
+    memory = replace(memory, evidence=evidence, known=max(memory.known, until), crossed_at=crossed_at)
     words = (
         f"e-value against an error rate of at most {evidence.allowed:.4g} (the upper limit of the baseline's); "
         f"{evidence.threshold:g} or more proves concept drift, at any time it is looked at"

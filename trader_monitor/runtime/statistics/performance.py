@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -23,8 +23,8 @@ __all__ = ["JOB", "MOST_ROWS", "MOST_VERSIONS", "Answered", "Asked", "Evaluation
 
 MOST_ROWS = 200_000
 """Predictions of one model that are looked at, the newest."""
-MOST_VERSIONS = 50
-"""Versions of one model that are evaluated, those that predicted last."""
+MOST_VERSIONS = 200
+"""Versions of all models that are evaluated, those that predicted last."""
 _ENCODER = msgspec.msgpack.Encoder()
 
 
@@ -48,10 +48,12 @@ class Evaluation(Struct, frozen=True):
 
 
 class Answered(Struct, frozen=True, kw_only=True):
-    """`unclaimed` counts outcomes that name a prediction by its id alone, and none of any model has it."""
+    """`unclaimed` counts outcomes that name a prediction by its id alone, and none of any model has it; `left_out`
+    the versions that are too many."""
 
     evaluations: tuple[Evaluation, ...]
     unclaimed: int
+    left_out: int
 
 
 JOB = Job(__name__, Asked, Answered)
@@ -61,17 +63,26 @@ def run(asked: Asked, told: Told) -> Answered:
     """Of all models that the store has predictions of in the longest window."""
     path = Path(asked.path)
     since = asked.now - max(seconds for _, seconds in asked.criteria.windows)
-    names = sorted({each.model for each in predictions.known(path) if each.last_at >= since})
+    there = sorted((each for each in predictions.known(path) if each.last_at >= since), key=lambda each: each.last_at)
+    versions: dict[str, list[str]] = {}
+    for each in there[-MOST_VERSIONS:]:
+        versions.setdefault(each.model, []).append(each.version)
     kept = memories(path)
     nameless = read_outcomes(path, "", since)
     found = np.zeros(len(nameless.at), np.bool_)
     evaluations: list[Evaluation] = []
-    for done, name in enumerate(names):
-        told(done, len(names))
+    for done, name in enumerate(sorted(versions)):
+        told(done, len(versions))
         rows, is_cut = _rows(path, name, since)
-        evaluations += _evaluated(asked, name, rows, read_outcomes(path, name, since), is_cut, kept, since)
+        evaluations += _evaluated(
+            asked, name, sorted(versions[name]), rows, read_outcomes(path, name, since), is_cut, kept
+        )
         found |= join(rows, nameless).found
-    return Answered(evaluations=tuple(evaluations), unclaimed=int(np.count_nonzero(~found)))
+    return Answered(
+        evaluations=tuple(evaluations),
+        unclaimed=int(np.count_nonzero(~found)),
+        left_out=max(0, len(there) - MOST_VERSIONS),
+    )
 
 
 def _rows(path: Path, model: str, since: float) -> tuple[Predictions, bool]:
@@ -96,30 +107,33 @@ def _rows(path: Path, model: str, since: float) -> tuple[Predictions, bool]:
 def _evaluated(
     asked: Asked,
     model: str,
+    versions: Iterable[str],
     rows: Predictions,
     outcomes: Outcomes,
     is_cut: bool,
     kept: Mapping[tuple[str, str], bytes],
-    since: float,
 ) -> list[Evaluation]:
     joined = join(rows, outcomes)
     found = []
-    for version in _latest(rows):
-        raw = kept.get((model, version))
-        memory = None if raw is None else msgspec.msgpack.decode(raw, type=Memory)
+    for version in versions:
+        memory, remarks = _remembered(kept.get((model, version)))
         given = asked.given.get(model, {})
         criteria = replace(asked.criteria, positive=asked.positive.get(model), given=given.get(version, given.get("")))
         result, after = evaluate(model, version, rows, outcomes, joined, asked.now, criteria, memory)
         if is_cut:
             days = (asked.now - float(rows.at[0])) / 86400.0
-            remark = f"of more than {MOST_ROWS:,} predictions the newest are looked at: those of {days:.1f} days"
-            result = replace(result, remarks=(*result.remarks, remark))
+            remarks += (f"of more than {MOST_ROWS:,} predictions the newest are looked at: those of {days:.1f} days",)
+        result = replace(result, remarks=(*result.remarks, *remarks))
         memory_bytes = None if after is None else _ENCODER.encode(after)
         found.append(Evaluation(model, version, _ENCODER.encode(result), memory_bytes))
     return found
 
 
-def _latest(rows: Predictions) -> list[str]:
-    last: dict[str, float] = dict(zip(rows.versions, rows.at.tolist(), strict=True))
-    newest = sorted(last, key=last.__getitem__, reverse=True)[:MOST_VERSIONS]
-    return sorted(newest)
+def _remembered(raw: bytes | None) -> tuple[Memory | None, tuple[str, ...]]:
+    """What was kept, and a remark where it cannot be read any more."""
+    if raw is None:
+        return None, ()
+    try:
+        return msgspec.msgpack.decode(raw, type=Memory), ()
+    except msgspec.MsgspecError:
+        return None, ("what was kept of the version cannot be read: its baseline performance is taken anew",)
