@@ -108,7 +108,7 @@ async def test_what_is_kept_is_taken_up_and_what_is_damaged_is_taken_anew_and_sa
     journal = await opened(tmp_path)
     await journal.record([predicted(k) for k in range(400)])
     await journal.record([came(k, actual="up" if k % 2 else "down") for k in range(250)])
-    _, answered = run(tmp_path, now=NOW + 10)
+    _, answered = run(tmp_path, now=NOW + 4)
     await keep(journal, answered)
     path = tmp_path / "store.db"
     first = msgspec.msgpack.decode(memories(path)["m", "1"], type=Memory)
