@@ -90,6 +90,35 @@ async def test_a_large_collection_is_recorded_in_parts_that_make_up_the_whole() 
                if ("__name__", "depth") in labels) == sum(range(2500))  # fmt: skip
 
 
+async def test_what_stands_is_written_again_once_a_minute_and_what_changes_at_once() -> None:
+    class Calm(Struct, frozen=True):
+        STAND: ClassVar[float] = 60.0
+
+    depths = itertools.chain([1, 1, 1, 2, 2], itertools.repeat(None))
+
+    async def slow(options: Any, env: Any) -> list[Reading]:
+        width = DEPTH(7, place="there")
+        depth = next(depths)
+        return [width] if depth is None else [width, DEPTH(depth, place="here")]
+
+    clock = ManualClock(mono=0.0)
+    async with house(tables(slow, options=Calm()), clock) as env, running(collect(env, "it")):
+        await clock.advance(100)
+        facts = [fact for fact in env.journal.facts if isinstance(fact, Samples)]
+
+    def of(place: str) -> list[tuple[float, float | str]]:
+        return [
+            (fact.at - facts[0].at, "ended" if is_stale(value) else value)
+            for fact in facts
+            for labels, value in zip(fact.labels, fact.values, strict=True)
+            if ("place", place) in labels
+        ]
+
+    assert of("there") == [(0, 7), (60, 7)]
+    assert of("here") == [(0, 1), (45, 2), (75, "ended")]
+    assert all(len(values(fact)) >= 2 for fact in facts), "whether it went well is told each time"
+
+
 async def test_collectors_of_one_interval_share_their_instants_whenever_they_begin() -> None:
     clock = ManualClock(mono=0.0)
 

@@ -35,6 +35,7 @@ class TinyBoard:
         self.closures = Closures()
         whole = Board(self.series)
         self.accounts, self.exchanges, self.agents = whole.accounts, whole.exchanges, whole.agents
+        self.trading = whole.trading
 
     def fold(self, fact: Fact) -> None:
         match fact:

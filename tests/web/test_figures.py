@@ -69,7 +69,7 @@ async def test_rooms_names_and_labels_choose(tmp_path: Path) -> None:
         assert not await ask(url, "source=nobody")
         async with aiohttp.ClientSession() as session, session.get(f"{url}v1/figures?room=acounts") as answer:
             assert answer.status == 400
-            assert "there are accounts, exchanges, agents" in (await answer.json())["hint"]
+            assert "there are accounts, trades, exchanges, agents" in (await answer.json())["hint"]
 
 
 async def test_the_page_of_figures_shows_them_with_their_intervals(tmp_path: Path, need: Callable[..., str]) -> None:

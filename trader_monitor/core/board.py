@@ -92,7 +92,7 @@ class Board:
         self._rooms |= {"exchanges": exchanges, "agents": agents}
         self._rooms["closures"] = self.closures
         self._fills = fills
-        self.trading = Trading(fills.books, fills.ledgers, accounts.curves, fills.latest)
+        self.trading = Trading(fills.books, fills.ledgers, accounts.curves, fills.latest, fills.strategy_ledgers)
         self.accounts, self.exchanges, self.agents = accounts, exchanges, agents
         self.connections = exchanges.connections
         self.streams = exchanges.streams

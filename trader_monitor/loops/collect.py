@@ -40,7 +40,7 @@ async def collect(env: Env, name: str) -> None:
     Where a collection takes longer than the interval, the instants that it missed are left out and counted.
     """
     table = env.config().collectors[name]
-    rounds = Rounds(name, own=getattr(table.options, "OWN", False))
+    rounds = Rounds(name, own=getattr(table.options, "OWN", False), stand=getattr(table.options, "STAND", 0.0))
     trouble = ""
     env.meters.count("monitor_collections_failed_total", 0, collector=name)
     phase, due = 0.0, env.clock.now().mono

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from trader_monitor.core.calendar.calendar import Calendar, OutsideTable
 from trader_monitor.core.figure import Figure, Point, points
 from trader_monitor.core.trading.figures import account_figures, known
+from trader_monitor.core.trading.results import figures as trade_figures
 from trader_monitor.runtime.readings import Metric, Reading, gauge
 
 if TYPE_CHECKING:
@@ -43,6 +44,11 @@ def standing(env: Env) -> Iterator[Figure]:
         yield from known(key, curve)
 
 
+def trades(env: Env) -> Iterator[Figure]:
+    """Closed trades of accounts and of strategies: win rate, profit factor, expectancy, streaks, holding times."""
+    return trade_figures(env.board.trading.ledgers, env.board.trading.strategies)
+
+
 def exchanges(env: Env) -> Iterator[Figure]:
     """Execution, exchanges and streams of market data."""
     config, closures = env.config(), env.board.closures
@@ -59,19 +65,25 @@ def agents(env: Env) -> Iterator[Figure]:
     return env.board.agents.figures(env.clock.now().wall)
 
 
-Read: TypeAlias = Callable[["Env"], Iterator[Figure]]
-
 def models(env: Env) -> Iterator[Figure]:
     """Drift of models by their last runs, and what the streaming detectors see; the drift loop makes series of them."""
     return env.watched.figures()
 
 
-ROOMS: Final[Mapping[str, Read]] = {"accounts": accounts, "exchanges": exchanges, "agents": agents}
+Read: TypeAlias = Callable[["Env"], Iterator[Figure]]
+
+ROOMS: Final[Mapping[str, Read]] = {
+    "accounts": accounts,
+    "trades": trades,
+    "exchanges": exchanges,
+    "agents": agents,
+}
 """The figures of the present that collectors publish, by room."""
 
 SHOWN: Final[Mapping[str, tuple[Read, ...]]] = {
     **{name: (read,) for name, read in ROOMS.items()},
     "accounts": (standing, accounts),
+    "agents": (agents, lambda env: env.board.agents.standing()),
     "models": (models,),
 }
 """All that there are, by room."""

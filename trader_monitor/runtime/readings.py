@@ -8,7 +8,8 @@ A plugin names its metrics once, as constants, and calls them for each value:
 
 A collector whose options have `SPREAD: ClassVar[bool] = True` asks others: each of them then has its own phase.
 With `OWN: ClassVar[bool] = True` it reads the daemon or its host, never what others choose to say: such series find
-room where all others are refused.
+room where all others are refused. `STAND: ClassVar[float] = 60.0` is for what seldom changes: what stands is written
+again after so many seconds only (less than five minutes, or it would be forgotten).
 """
 
 from __future__ import annotations

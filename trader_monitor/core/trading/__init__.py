@@ -9,7 +9,7 @@ from trader_monitor.core.facts import Trade
 from trader_monitor.core.trading.accounts import AccountKey
 from trader_monitor.core.trading.book import Book
 from trader_monitor.core.trading.curve import Curve
-from trader_monitor.core.trading.fills import BookKey, LedgerKey
+from trader_monitor.core.trading.fills import BookKey, LedgerKey, StrategyLedgerKey
 from trader_monitor.core.trading.ledger import Ledger
 
 __all__ = ["AccountKey", "Book", "BookKey", "Curve", "Ledger", "LedgerKey", "Trading"]
@@ -22,3 +22,4 @@ class Trading(NamedTuple):
     ledgers: dict[LedgerKey, Ledger]
     curves: dict[AccountKey, Curve]
     latest: deque[Trade]
+    strategies: dict[StrategyLedgerKey, Ledger]

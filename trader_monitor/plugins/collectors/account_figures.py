@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from msgspec import Struct
 
 from trader_monitor.runtime.env import Env
@@ -12,6 +14,8 @@ from trader_monitor.runtime.registry import collector
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
     """Nothing to choose here: conventions and limits are in [trading]."""
+
+    STAND: ClassVar[float] = 60.0
 
 
 @collector("account_figures", Options)
