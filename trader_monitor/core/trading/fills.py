@@ -229,7 +229,7 @@ class Fills:
         holdings = self.holdings
         number = len(holdings.changed) + len(self.marks.changed)
         if number <= AT_ONCE:
-            number = len(holdings.changed) + sum(len(quote.priced) for quote in self.marks.changed)
+            number += sum(len(quote.priced) for quote in self.marks.changed)
         if not number or (number > AT_ONCE and 0 <= now_ms - self._valued_ms < self._patience()):
             return
         self._valued_ms = now_ms
