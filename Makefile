@@ -25,6 +25,7 @@ demo: $(VENV)/.run ## Five minutes that show everything, on a temporary store
 	@exec $(BIN)/trader-monitor demo
 
 test: $(VENV)/.test needs-test ## Run every test, installing what they need when root
+	@$(BIN)/python -m benchmarks.environments science returns
 	@$(BIN)/python -m pytest $(TESTS)
 
 bench: $(VENV)/.test needs-bench ## One table: how fast, against peers and limits in the same run
@@ -40,7 +41,7 @@ format: $(VENV)/.lint ## Format the code
 	@$(BIN)/ruff check --fix .
 
 clean: ## Remove .venv and caches; the store in var/ stays
-	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	@rm -rf $(VENV) .peers build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

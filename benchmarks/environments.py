@@ -1,4 +1,4 @@
-"""Environments of peers: libraries that are measured beside ours and that the daemon never installs.
+"""Environments of peers: libraries that are measured beside ours, or asked what they say, and that the daemon never installs.
 
 Each has its own virtual environment under `.peers/`, made when it is first asked for, so that their pins (an old
 numpy, pandas) meet neither ours nor each other.
@@ -49,3 +49,8 @@ def run(name: str, script: Path, *arguments: str, timeout: float = 900.0) -> str
         timeout=timeout,
     )
     return done.stdout
+
+
+if __name__ == "__main__":  # python -m benchmarks.environments NAME ...: made beforehand, so that no test waits for it
+    for wanted in sys.argv[1:]:
+        python_of(wanted)
