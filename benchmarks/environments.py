@@ -1,4 +1,4 @@
-"""Environments of peers: libraries that are measured beside ours, or asked what they say, and that the daemon never installs.
+"""Environments of peers: libraries that are measured beside ours, or asked what they say, and never installed with it.
 
 Each has its own virtual environment under `.peers/`, made when it is first asked for, so that their pins (an old
 numpy, pandas) meet neither ours nor each other.
