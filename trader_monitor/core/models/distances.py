@@ -4,7 +4,7 @@ The baseline's side is prepared once (`Reference`). A window's column is sorted;
 then bracketed at every 16th value of the baseline, and only where a larger difference may still hide between two of
 them are the values in between looked at. The result is that of comparing at every value.
 
-Both sides are compared in the coarser precision of the two: what was kept as float32 ties with what it was.
+Both sides are compared in the window's precision: what was kept as float32 ties with what it was.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ def reference_of(baseline: Baseline, precision: DTypeLike = np.float64) -> Refer
     """Of a baseline with finite values, for windows of `precision`."""
     ordered, edges = baseline.ordered(), np.array(baseline.edges)
     counts = np.array(baseline.counts)
-    if precision == np.float32 and baseline.precision == "float64":
+    if precision != np.float32:
+        ordered = ordered.astype(np.float64, copy=False)
+    elif baseline.precision == "float64":
         most = float(np.finfo(np.float32).max)
         ordered, edges = (np.clip(each, -most, most).astype(np.float32) for each in (ordered, edges))
         # Values that were apart may now be one: they are counted anew where all of them are there.

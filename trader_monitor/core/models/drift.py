@@ -157,9 +157,8 @@ def _missing(baseline: Baseline, column: Column, nulls: int) -> dict[str, Any]:
 
 
 def _numbers(known: FeatureDrift, baseline: Baseline, column: Column) -> FeatureDrift:
-    # The coarser precision of the two: what was kept as float32 ties with what it was.
     reference = reference_of(baseline, column.finite.dtype)
-    ordered = np.sort(column.finite.astype(reference.ordered.dtype, copy=False))
+    ordered = np.sort(column.finite)
     rows = len(ordered)
     ks, psi, js = (
         kolmogorov_smirnov(reference, ordered),
