@@ -167,12 +167,13 @@ def _moderate(each: FeatureDrift, run: DriftResult) -> bool:
 
 
 def _sorted(run: DriftResult) -> list[FeatureDrift]:
-    """What needs a person first: drift, moderate change, what cannot be judged, the rest; in each the largest first."""
+    """What needs a person first: drift, moderate change, what cannot be judged, the rest; in each what is important,
+    then the largest."""
     place = {"drift": 0, "insufficient_evidence": 2, "ok": 3}
 
-    def key(each: FeatureDrift) -> tuple[int, float, str]:
+    def key(each: FeatureDrift) -> tuple[int, bool, float, str]:
         rank = 1 if _moderate(each, run) else place[each.verdict]
-        return rank, -(each.psi if each.psi is not None else -1.0), each.name
+        return rank, not each.important, -(each.psi if each.psi is not None else -1.0), each.name
 
     return sorted(run.features, key=key)
 
