@@ -68,7 +68,7 @@ class Whole(Struct, forbid_unknown_fields=True):
 
 
 def routes(env: Env) -> list[web.RouteDef]:
-    """GET /v1/models and columns, baselines, runs, performance, audit below it; POST and PUT baselines, POST their commit."""
+    """GET /v1/models and columns, baselines, runs, performance, audit below it; POST, PUT baselines."""
     allowance = Allowance(2 * MAX_BODY)
     path = env.config().store.path
 
