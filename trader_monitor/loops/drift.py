@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Iterable
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
@@ -76,35 +78,32 @@ class _Rounds:
         self._env = env
         self._cursor = 0
         """The newest part of predictions that was looked at."""
-        self._counted = -1
-        """Predictions on the board when it was."""
+        self._file = env.journal.store.quarantined
+        """What was put aside last: another means that the store's file is another."""
         self._due = float("-inf")
         """When to look again, by the monotonic clock."""
         self._present: dict[tuple[str, str], frozenset[Labels]] = {}
         self._told: set[str] = set()
 
     async def load(self) -> None:
-        """What the store knows, so that a restart leaves no gap in what is told."""
-        env = self._env
-        watched = env.watched.versions
-        watched.clear()
-        self._counted = env.board.counts.get("prediction", 0)
+        """What the store knows, so that neither a restart nor a long silence leaves a gap in what is told."""
+        env, watched = self._env, self._env.watched.versions
         there, sets, last = await asyncio.to_thread(self._kept)
         now = env.clock.now().wall
+        watched.clear()
         for each in there:
             watch = watched[each.model, each.version] = Watch(each.model, each.version, fresh=each.rows, behind=True)
             watch.seen_at = min(each.last_at, now)
+            watch.baseline_at = sets.get((each.model, each.version))
             self._cursor = max(self._cursor, each.cursor)
-        for key, at in sets.items():
-            if key in watched:
-                watched[key].baseline_at = at
         for key, (run, fresh) in last.items():
             from trader_monitor.runtime.statistics.drift import DriftRun, shown_again
 
             kept = msgspec.msgpack.decode(run.body, type=DriftRun)
             watch = watched[key]
             if kept.baseline_at == watch.baseline_at:
-                watch.run_at, watch.fresh, watch.drift = run.at, fresh, tuple(shown_again(kept))
+                watch.run_at, watch.run_cursor, watch.fresh = run.at, run.cursor, fresh
+                watch.drift = tuple(shown_again(kept))
 
     def _kept(self) -> tuple[list[Known], dict[Key, float], dict[Key, tuple[model_store.Run, int]]]:
         """Versions with predictions, when baselines were set, and the last run of each with the rows since."""
@@ -137,27 +136,36 @@ class _Rounds:
 
     async def _look(self, now: Now) -> None:
         """Which model versions have new rows, and which have baselines; nothing where no prediction ever came."""
-        env = self._env
-        counted, watched = env.board.counts.get("prediction", 0), env.watched.versions
-        if counted != self._counted:
-            self._counted = counted
-            for each in await asyncio.to_thread(news, env.journal.store.path, self._cursor):
-                watch = watched.setdefault((each.model, each.version), Watch(each.model, each.version))
-                watch.fresh += each.rows
-                watch.behind, watch.seen_at = True, max(watch.seen_at, min(each.last_at, now.wall))
-                self._cursor = max(self._cursor, each.cursor)
-        if not watched:
+        env, watched = self._env, self._env.watched.versions
+        if not env.board.counts.get("prediction") and not watched:
             return
-        sets = await asyncio.to_thread(self._sets)
+        if env.journal.store.quarantined != self._file:
+            self._file, self._cursor = env.journal.store.quarantined, 0
+            await self.load()
+        came = {(each.model, each.version): each for each in await asyncio.to_thread(news, self._path, self._cursor)}
+        if came.keys() - watched.keys():
+            await self.load()
+        sets, fresh = await asyncio.to_thread(self._counted, came.keys() & watched.keys())
+        for key, each in came.items():
+            self._cursor = max(self._cursor, each.cursor)
+            watched[key].fresh, watched[key].behind = fresh[key], True
+            watched[key].seen_at = now.wall
         for key, watch in watched.items():
             if sets.get(key) != watch.baseline_at:
                 watch.baseline_at = sets.get(key)
-                watch.run_at, watch.drift, watch.stream = None, (), ()
+                watch.run_at, watch.run_cursor, watch.drift, watch.stream = None, 0, (), ()
                 watch.fresh, watch.behind = max(watch.fresh, 1), True
 
-    def _sets(self) -> dict[Key, float]:
+    def _counted(self, came: Iterable[Key]) -> tuple[dict[Key, float], dict[Key, int]]:
+        """When baselines were set, and of these versions the rows since their last run."""
+        cursors = {key: self._env.watched.versions[key].run_cursor for key in came}
         with closing(self._env.journal.store.reader()) as db:
-            return {(each.model, each.version): each.at for each in model_store.baseline_sets(db)}
+            sets = {(each.model, each.version): each.at for each in model_store.baseline_sets(db)}
+            return sets, {key: model_store.rows_since(db, *key, cursor) for key, cursor in cursors.items()}
+
+    @property
+    def _path(self) -> Path:
+        return self._env.journal.store.path.absolute()
 
     async def _tried(self, watch: Watch, now: Now) -> None:
         """Detectors and drift of one version; what fails is told when it begins, and when it ends."""
@@ -182,9 +190,8 @@ class _Rounds:
         from trader_monitor.runtime.statistics import detect
 
         env = self._env
-        path = str(env.journal.store.path.absolute())
         while True:
-            asked = detect.Asked(path=path, model=watch.model, version=watch.version, rows=DETECT_ROWS)
+            asked = detect.Asked(path=str(self._path), model=watch.model, version=watch.version, rows=DETECT_ROWS)
             answer = await env.statistics.run(detect.JOB, asked, within=WITHIN)
             states = [model_store.DetectorState(each.id, answer.after, each.body) for each in answer.states]
             at = env.clock.now().wall
@@ -210,7 +217,7 @@ class _Rounds:
 
         env = self._env
         asked = job.Asked(
-            path=str(env.journal.store.path.absolute()),
+            path=str(self._path),
             model=watch.model,
             version=watch.version,
             rows=table.window,
@@ -218,15 +225,14 @@ class _Rounds:
             important=table.important.get(watch.model, ()),
             now=now.wall,
         )
-        fresh = watch.fresh
         answer = await env.statistics.run(job.JOB, asked, within=WITHIN)
-        watch.fresh -= fresh
+        watch.fresh = 0  # until others come
         if answer.run is None:
             return
         body = msgspec.msgpack.encode(answer.run)
         write = partial(model_store.keep_run, model=watch.model, version=watch.version, at=now.wall, body=body)
         await env.journal.store.write(partial(write, cursor=answer.run.cursor))
-        watch.run_at, watch.drift = now.wall, tuple(answer.figures)
+        watch.run_at, watch.run_cursor, watch.drift = now.wall, answer.run.cursor, tuple(answer.figures)
         result = answer.run.result
         log.info(
             "drift run",

@@ -26,8 +26,10 @@ class Watch:
     seen_at: float = 0.0
     baseline_at: float | None = None
     run_at: float | None = None
+    run_cursor: int = 0
+    """The newest part of predictions that it saw."""
     fresh: int = 0
-    """Rows since the last run."""
+    """Rows since then; 0 where it makes no sense to try again before others come."""
     behind: bool = False
     """There may be rows that the detectors have not taken in."""
     drift: tuple[Figure, ...] = ()

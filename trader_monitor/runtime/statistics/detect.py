@@ -37,7 +37,8 @@ class State(Struct, frozen=True):
 
 
 class Answered(Struct, frozen=True, kw_only=True):
-    """The states after the rows behind the cursor `before`, up to the cursor `after`; none of both: no detectors."""
+    """The states after the rows behind the cursor `before`, up to the cursor `after`. `alarms` are those of features
+    that had none since their reset: a shift that lasts alarms again and again."""
 
     before: int
     after: int
@@ -72,7 +73,9 @@ def run(asked: Asked, told: Told) -> Answered:
             for column, name in enumerate(each.names):
                 if name in places:
                     matrix[:, column] = table.numbers[:, places[name]]
-            alarms += each.update(matrix)
+            latched = {alarm.feature for alarm in each.latched}
+            each.update(matrix)
+            alarms += [alarm for alarm in each.latched if alarm.feature not in latched]
     states = [State(one.id, each.encode()) for one, each in zip(kept, detectors, strict=True)] if rows else []
     figures = _together([figure for each in detectors for figure in each.figures(model, version)])
     return Answered(before=before, after=after, rows=rows, states=states, alarms=alarms, figures=figures)
