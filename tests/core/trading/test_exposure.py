@@ -119,7 +119,7 @@ def test_what_is_flat_is_zero_so_that_an_alert_about_it_ends() -> None:
         assert desk.said(f"exposure_{name}") == 0.0
     assert desk.said("exposure_largest_ratio") == 0.0
     assert desk.of() == FLAT
-    assert list(desk.accounts.exposures.keys()) == [("bot", "main", "USD")]
+    assert list(desk.accounts.exposures.holders()) == [(("bot", "main", "USD"), FLAT)]
     desk.report("BTC", 0.0)
     assert desk.said("exposure_gross_sector", sector="crypto") == 0.0, "what is flat may leave out where it belonged"
     desk.report("BTC", 1.0, 50.0, exchange="binance", sector="crypto")
@@ -313,8 +313,8 @@ def test_change_by_change_is_the_same_as_all_at_once(changes: list[Any], cut: in
             groups["sector", fact.sector, fact.currency].append(value or 0.0)
         if exchange:
             groups["exchange", exchange, fact.currency].append(value or 0.0)
-    assert set(desk.accounts.exposures.keys()) >= {("bot", "main", currency) for currency in values}
-    assert all(key[2] in values or desk.of(key[2]) == FLAT for key in desk.accounts.exposures.keys())  # noqa: SIM118
+    assert set(dict(desk.accounts.exposures.holders())) >= {("bot", "main", currency) for currency in values}
+    assert all(key[2] in values or found == FLAT for key, found in desk.accounts.exposures.holders())
     for currency, worth in values.items():
         known = [value for value in worth if value is not None]
         gross = sum(map(abs, known))

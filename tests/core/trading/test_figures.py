@@ -15,8 +15,9 @@ from trader_monitor.core.series import SeriesStore
 from trader_monitor.core.tally import Tally
 from trader_monitor.core.trading.accounts import AccountKey, Accounts
 from trader_monitor.core.trading.curve import DAY, Curve
-from trader_monitor.core.trading.figures import account_figures, figures, known
+from trader_monitor.core.trading.figures import account_figures, exposed, figures, known, standing
 from trader_monitor.core.trading.performance import performance
+from trader_monitor.core.trading.sums import Exposure
 from trader_monitor.core.trading.terms import Limits, Sessions, Terms
 
 FIRST = 20_000
@@ -161,6 +162,26 @@ def test_what_the_fold_has_written_is_told_with_reasons() -> None:
     assert {figure.value for figure in empty.values()} == {None}
 
 
+def test_exposure_is_told_with_what_is_missing_from_it() -> None:
+    exposure = Exposure(400.0, -100.0, 150.0, 250.0, 3, 1, 0.5, 0.4)
+    found = named(exposed(KEY, exposure, 200.0))
+    assert {name: figure.value for (name,), figure in found.items()} == {
+        "exposure_gross": 400.0,
+        "exposure_net": -100.0,
+        "exposure_long": 150.0,
+        "exposure_short": 250.0,
+        "exposure_positions": 3.0,
+        "exposure_unpriced_positions": 1.0,
+        "exposure_largest_ratio": 0.5,
+        "exposure_herfindahl_ratio": 0.4,
+        "exposure_leverage_ratio": 2.0,
+    }
+    assert all("1 without a known price are left out" in figure.convention for figure in found.values())
+    for equity, reason in ((None, "no equity is reported in this currency"), (0.0, "equity is zero or below")):
+        *_, leverage = exposed(KEY, exposure._replace(unpriced=0), equity)
+        assert (leverage.value, leverage.reason) == (None, reason)
+
+
 class Desk:
     def __init__(self) -> None:
         self.tally = Tally(SeriesStore())
@@ -222,6 +243,16 @@ def test_the_limit_of_value_at_risk_is_about_the_historical_one_at_95_percent() 
         desk.fold(Account(at=at, source="bot", account="main", equity=value, currency="USD"))
     (usage,) = desk.usage(Limits(max_var=0.05)).values()
     assert usage == pytest.approx(-np.quantile(RETURNS[-250:], 0.05) / 0.05, rel=1e-9)
+
+
+def test_all_that_stands_is_told() -> None:
+    desk = Desk()
+    desk.fold(equity("USD"), held("A", 50.0, currency="USD"), held("B", 20.0, currency="EUR"))
+    told = list(standing(desk.accounts))
+    assert {figure.value for figure in told if figure.name == "exposure_gross"} == {50.0, 20.0}
+    assert sum(figure.name == "account_drawdown_ratio" for figure in told) == 1
+    written = {dict(desk.tally.series.labels_of(sid))["__name__"] for sid in desk.tally.series.sids()}
+    assert {figure.name for figure in told if figure.value is not None} <= written, "nothing that is not a series"
 
 
 def test_the_days_are_those_of_the_calendar() -> None:

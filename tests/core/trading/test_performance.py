@@ -14,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.environments import run
+from trader_monitor.core.trading.decimals import exact
+from trader_monitor.core.trading.ledger import Ledger
 from trader_monitor.core.trading.performance import Performance, drawdown_of, per_period, performance
 from trader_monitor.core.trading.risk import historical, normal
 
@@ -93,7 +95,7 @@ DIFFERENT = {
 SAID = [
     (metric, library, said["value"])
     for metric, libraries in GOLDEN["metrics"].items()
-    if metric != "profit_factor"  # of round trips, not of days
+    if metric != "profit_factor"  # of round trips, below
     for library, said in libraries.items()
 ]
 
@@ -120,6 +122,16 @@ def test_a_library_says_the_same_or_something_else_for_a_reason(
 
 def test_every_reason_is_about_something_that_was_said() -> None:
     assert set(DIFFERENT) <= {(metric, library) for metric, library, _ in SAID}
+
+
+def test_profit_factor_and_win_rate_are_of_round_trips() -> None:
+    """With a round trip for each day they are what libraries call so; one that was flat counts in the win rate."""
+    ledger = Ledger()
+    for one in GOLDEN["returns"]:
+        ledger.close(exact(one))
+    for library in ("numpy sum(r>0)/|sum(r<0)|", "quantstats", "nautilus ProfitFactor"):
+        assert ledger.profit_factor == pytest.approx(GOLDEN["metrics"]["profit_factor"][library]["value"], rel=1e-9)
+    assert ledger.win_ratio == pytest.approx(GOLDEN["metrics"]["win_rate"]["numpy r>0 / n"]["value"], rel=1e-9)
 
 
 TEN = [0.0] * 8

@@ -140,10 +140,10 @@ class Exposures:
         found = self._accounts.get((source, account, currency))
         return None if found is None else found.exposure()
 
-    def keys(self) -> Iterator[tuple[str, str | None, str | None]]:
-        """Source, account and currency of all positions, flat ones too."""
-        for source, account, currency in self._accounts:
-            yield str(source), account, currency
+    def holders(self) -> Iterator[tuple[tuple[str, str | None, str | None], Exposure]]:
+        """Every account (source, account, currency) that has positions, flat ones too, with its exposure."""
+        for (source, account, currency), whole in self._accounts.items():
+            yield (str(source), account, currency), whole.exposure()
 
     def _find(self, key: HoldingKey, t_ms: int) -> _Held | None:
         """The position, new if need be; None where there is no room for one more."""

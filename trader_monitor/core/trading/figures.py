@@ -20,9 +20,10 @@ from trader_monitor.core.trading.limits import limit_figures
 from trader_monitor.core.trading.performance import performance
 from trader_monitor.core.trading.returns import daily_returns
 from trader_monitor.core.trading.risk import CONFIDENCES, historical, normal
+from trader_monitor.core.trading.sums import Exposure
 from trader_monitor.core.trading.terms import Sessions, Terms
 
-__all__ = ["TermsOf", "account_figures", "figures", "known"]
+__all__ = ["TermsOf", "account_figures", "exposed", "figures", "known", "standing"]
 
 TermsOf: TypeAlias = Callable[[AccountKey], tuple[Terms, Sessions | None]]
 """The conventions and the sessions (None: every day) of an account."""
@@ -51,17 +52,15 @@ class _Remembered(NamedTuple):
 
 def account_figures(accounts: Accounts, terms_of: TermsOf, now: float) -> Iterator[Figure]:
     """What depends on conventions, of every account: `figures`, and the use of its limits. `now` is Unix time."""
-    exposures = accounts.exposures
-    left = set(exposures.keys())
+    left = dict(accounts.exposures.holders())
     for key, curve in accounts.curves.items():
         terms, sessions = terms_of(key)
         yield from figures(key, curve, terms, now, sessions)
         held = key if key in left or not accounts.alone(key) else (key[0], key[1], None)
-        left.discard(held)
-        yield from limit_figures(key, curve, exposures.of(*held), _var(key, curve, terms, now, sessions), terms, now)
-    for key in sorted(left, key=str):
+        yield from limit_figures(key, curve, left.pop(held, None), _var(key, curve, terms, now, sessions), terms, now)
+    for key, exposure in left.items():
         terms, _ = terms_of(key)
-        yield from limit_figures(key, None, exposures.of(*key), None, terms, now)
+        yield from limit_figures(key, None, exposure, None, terms, now)
 
 
 def figures(
@@ -107,6 +106,42 @@ def known(key: AccountKey, curve: Curve) -> Iterator[Figure]:
     how = f"of the index of growth with flows removed, below its peak; it begins at the first report{late}"
     for name, (value, reason) in zip(("account_drawdown_ratio", *DRAWDOWNS), (now, *drawdowns(state)), strict=True):
         yield missing(name, labels, 0, how, reason) if value is None else exact(name, labels, value, 1, how)
+
+
+def exposed(key: AccountKey, exposure: Exposure, equity: float | None) -> Iterator[Figure]:
+    """What the fold has written of the account's exposure in one currency; for who reads, as `known`.
+
+    `equity` is the account's in that currency, None where none is reported.
+    """
+    labels, n = _labels(key), exposure.positions
+    how = "open positions at their marks by quantity and multiplier, as reported, else as from fills"
+    if exposure.unpriced:
+        how += f"; {exposure.unpriced} without a known price are left out"
+    for name, value in (
+        ("exposure_gross", exposure.gross),
+        ("exposure_net", exposure.net),
+        ("exposure_long", exposure.long),
+        ("exposure_short", exposure.short),
+        ("exposure_positions", float(n)),
+        ("exposure_unpriced_positions", float(exposure.unpriced)),
+        ("exposure_largest_ratio", exposure.largest),
+        ("exposure_herfindahl_ratio", exposure.herfindahl),
+    ):
+        yield exact(name, labels, value, n, how)
+    name, how = "exposure_leverage_ratio", f"gross exposure by equity; {how}"
+    if equity is None or equity <= 0.0:
+        why = "no equity is reported in this currency" if equity is None else "equity is zero or below"
+        yield missing(name, labels, n, how, why)
+    else:
+        yield exact(name, labels, exposure.gross / equity, n, how)
+
+
+def standing(accounts: Accounts) -> Iterator[Figure]:
+    """What the fold has written of every account: `known` and `exposed`."""
+    for key, curve in accounts.curves.items():
+        yield from known(key, curve)
+    for key, exposure in accounts.exposures.holders():
+        yield from exposed(key, exposure, accounts.equity_of(*key))
 
 
 def _statistics(key: AccountKey, curve: Curve, terms: Terms, now: float, sessions: Sessions | None) -> _Remembered:
