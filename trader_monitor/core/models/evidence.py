@@ -1,11 +1,14 @@
 """Evidence that a model errs more often than it may: an e-process, valid at any time it is looked at.
 
 For every rate p above the allowed one, the likelihood ratio of p against the allowed rate is a bet that nobody can
-expect to win while the model errs no more often than allowed, given all that came before. Bets on several rates are
-mixed, and each is begun anew at every outcome with a small part of the capital, since nobody knows when the concept
-drifts. The capital is a nonnegative supermartingale that starts at 1: by Ville's inequality (1939) it ever reaches
-1 / alpha with probability at most alpha, however often it is looked at and whenever one stops (Shafer 2021; Ramdas,
-Grünwald, Vovk & Shafer 2023).
+expect to win while the model errs no more often than allowed, given all that came before. What is bet on is the share
+of errors among the outcomes of one moment (0 or 1 where there is one): a market that turns makes all of them wrong
+together, and the ratio, which is linear in the share, stays a fair bet however they depend on each other.
+
+Bets on several rates are mixed, and each is begun anew at every moment with a small part of the capital, since nobody
+knows when the concept drifts. The capital is a nonnegative supermartingale that starts at 1: by Ville's inequality
+(1939) it ever reaches 1 / alpha with probability at most alpha, however often it is looked at and whenever one stops
+(Shafer 2021; Ramdas, Grünwald, Vovk & Shafer 2023).
 """
 
 from __future__ import annotations
@@ -18,8 +21,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from trader_monitor.core.models.ranks import Bools
+from trader_monitor.core.samples import Floats
 
-__all__ = ["ALPHA", "ErrorEvidence", "allowed_rate", "highest_rate"]
+__all__ = ["ALPHA", "ErrorEvidence", "allowed_rate", "effective", "highest_rate"]
 
 ALPHA: Final = 0.05
 """The probability of ever crying wolf over a version's whole life, when nothing else is asked for."""
@@ -27,7 +31,7 @@ ALPHA: Final = 0.05
 _BASELINE_SHARE: Final = 0.2
 """The part of alpha that the baseline's own uncertainty may use up."""
 _PATIENCE: Final = 100
-"""A bet that begins at outcome k gets (P + 1) / ((k + P) (k + P + 1)) of the capital, for P of this; all together 1."""
+"""A bet that begins at moment k gets (P + 1) / ((k + P) (k + P + 1)) of the capital, for P of this; all together 1."""
 _ODDS: Final = (1.25, 1.5, 2.0, 3.0, 5.0)
 """The odds of an error that are bet on, as multiples of the allowed odds."""
 
@@ -35,27 +39,29 @@ _ODDS: Final = (1.25, 1.5, 2.0, 3.0, 5.0)
 class ErrorEvidence(Struct, frozen=True):
     """`evidence` is the e-value, `threshold` what it has to reach. Constant in size: a number per odds bet on.
 
-    A value: `after` gives the next one. Feeding outcomes one by one or in batches comes to the same.
+    A value: `after` gives the next one. Feeding moments one by one or in batches comes to the same.
     """
 
     allowed: float
     """The error rate of the null hypothesis, 0 < allowed < 1."""
     threshold: float
     seen: int = 0
-    errors: int = 0
+    """Moments."""
     log_capital: tuple[float, ...] = (-math.inf,) * len(_ODDS)
     """Of the bets that have begun, by odds; each odds has an equal part of the capital."""
     highest: float = 0.0
     """The largest logarithm of the evidence so far, at least 0: that of the start."""
     crossed: int | None = None
-    """How many outcomes had been seen when the evidence first reached the threshold."""
+    """How many moments had been seen when the evidence first reached the threshold."""
 
     @classmethod
-    def against(cls, errors: int, n: int, alpha: float = ALPHA) -> ErrorEvidence:
-        """The null hypothesis is: errs no more often than the baseline, which erred in `errors` of `n` rows.
+    def against(cls, wrong: Bools, moment: Floats, alpha: float = ALPHA) -> ErrorEvidence:
+        """The null hypothesis is: errs no more often than the baseline. `wrong` says of each of its rows (at least
+        one) whether it erred, `moment` which belong together.
 
         The baseline is a sample too: a fifth of alpha pays for its upper limit, the rest for the bets.
         """
+        errors, n = effective(wrong, moment)
         allowed = highest_rate(errors, n, alpha * _BASELINE_SHARE)
         return cls(allowed_rate(allowed), 1.0 / (alpha * (1.0 - _BASELINE_SHARE)))
 
@@ -73,18 +79,18 @@ class ErrorEvidence(Struct, frozen=True):
         began = float(np.logaddexp.reduce(capital)) - math.log(len(_ODDS))
         return float(np.logaddexp(began, math.log((_PATIENCE + 1) / (seen + _PATIENCE + 1))))
 
-    def after(self, wrong: Bools) -> ErrorEvidence:
-        """After further outcomes, in the order in which they came: whether each proved the model wrong."""
-        n = len(wrong)
+    def after(self, shares: Floats) -> ErrorEvidence:
+        """After further moments, in the order in which they came: the share of errors of each, 0..1."""
+        n = len(shares)
         if n == 0:
             return self
         odds = self.allowed / (1.0 - self.allowed) * np.asarray(_ODDS)
         rates = odds / (1.0 + odds)
-        won, lost = np.log(rates / self.allowed), np.log((1.0 - rates) / (1.0 - self.allowed))
+        stake = (rates - self.allowed) / (self.allowed * (1.0 - self.allowed))
         number = np.arange(self.seen + 1, self.seen + n + 1, dtype=np.float64)
         begun = math.log(_PATIENCE + 1.0) - np.log(number + _PATIENCE) - np.log(number + _PATIENCE + 1.0)
         waiting = math.log(_PATIENCE + 1.0) - np.log(number + _PATIENCE + 1.0)
-        growth = np.cumsum(np.where(wrong[:, None], won, lost), axis=0)
+        growth = np.cumsum(np.log1p(stake * (shares[:, None] - self.allowed)), axis=0)
         # capital[t] = (capital[t-1] + begun[t]) * ratio[t], unrolled: every bet is begun before its first outcome.
         before = np.vstack((np.zeros(len(_ODDS)), growth[:-1]))
         stakes = begun[:, None] - before
@@ -98,7 +104,6 @@ class ErrorEvidence(Struct, frozen=True):
         return replace(
             self,
             seen=self.seen + n,
-            errors=self.errors + int(np.count_nonzero(wrong)),
             log_capital=tuple(capital[-1].tolist()),
             highest=max(self.highest, float(path.max())),
             crossed=crossed,
@@ -108,6 +113,20 @@ class ErrorEvidence(Struct, frozen=True):
 def allowed_rate(rate: float) -> float:
     """A rate that can be bet against: strictly within 0 and 1."""
     return min(max(rate, 1e-6), 1.0 - 1e-6)
+
+
+def effective(wrong: Bools, moment: Floats) -> tuple[int, int]:
+    """Errors and rows of a sample of independent rows that knows as much of the error rate as this one, in which rows
+    of one moment may err together (Korn & Graubard 1998); rounded to the careful side."""
+    n, errors = len(wrong), int(np.count_nonzero(wrong))
+    _, which, sizes = np.unique(moment, return_inverse=True, return_counts=True)
+    rate, moments = errors / n, len(sizes)
+    if moments < 2 or errors in (0, n):
+        return (errors, n) if moments == n else (min(1, errors) * moments, moments)
+    beyond = np.bincount(which, wrong) - rate * sizes
+    variance = float(beyond @ beyond) / n**2 * moments / (moments - 1)
+    rows = n if variance <= 0.0 else min(n, max(1, int(rate * (1.0 - rate) / variance)))
+    return math.ceil(rate * rows), rows
 
 
 def highest_rate(errors: int, n: int, beta: float) -> float:

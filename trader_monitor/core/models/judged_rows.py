@@ -51,8 +51,8 @@ class Rows(NamedTuple):
         known = np.maximum(due, recorded)
         return cls(reading, mine, due, known, labelled, has & ~labelled, calls, reading.scores(mine), output, figures)
 
-    def wrong(self, mask: Bools | NDArray[np.intp]) -> Bools:
-        """Of these labelled rows: whether the outcome proved them wrong; of numbers the sign counts."""
+    def wrong(self, mask: Bools) -> Bools:
+        """Of the labelled rows in the mask: whether the outcome proved them wrong; of numbers the sign counts."""
         found: Bools
         if self.calls is not None:
             found = self.calls.actual[mask] != self.calls.predicted[mask]

@@ -92,14 +92,13 @@ def remembered(model: str, version: str, rows: Rows, criteria: Criteria) -> Memo
     mask[places[rows.due[places] <= until]] = True
     labels = (("model", model), ("version", version), ("window", "baseline"))
     wrong = rows.wrong(mask)
-    n, errors = len(wrong), int(np.count_nonzero(wrong))
     return Memory(
         reading=rows.reading,
         scores=scores_of(rows.figures(labels, mask, criteria.period), labels),
-        provenance=f"the first {n:,} outcomes of the version",
+        provenance=f"the first {len(wrong):,} outcomes of the version",
         until=until,
         curve=_curve(rows, mask),
-        evidence=ErrorEvidence.against(errors, n, criteria.alpha),
+        evidence=ErrorEvidence.against(wrong, rows.due[mask], criteria.alpha),
     )
 
 
@@ -127,18 +126,24 @@ def held_to(memory: Memory | None, reading: Reading, criteria: Criteria) -> Held
 def concept_drift(
     model: str, version: str, rows: Rows, memory: Memory, now: float
 ) -> tuple[Memory, ConceptDrift | None]:
-    """Feeds the outcomes that became known since; each once, in the order in which that happened."""
+    """Feeds the outcomes that became known since, each once, moment by moment in the order in which that happened;
+    a moment is when predictions were due."""
     until = now - SETTLED
     fresh = rows.labelled & (rows.due > memory.until) & (rows.known > memory.known) & (rows.known <= until)
-    order = np.flatnonzero(fresh)[np.argsort(rows.known[fresh], kind="stable")]
-    evidence = memory.evidence.after(rows.wrong(order))
+    _, moment, sizes = np.unique(rows.due[fresh], return_inverse=True, return_counts=True)
+    shares = np.bincount(moment, rows.wrong(fresh), len(sizes)) / sizes
+    known = np.full(len(sizes), -np.inf)
+    np.maximum.at(known, moment, rows.known[fresh])
+    order = np.argsort(known, kind="stable")
+    evidence = memory.evidence.after(shares[order])
     crossed_at = memory.crossed_at
     if evidence.crossed is not None and crossed_at is None:
-        crossed_at = float(rows.known[order[evidence.crossed - memory.evidence.seen - 1]])
+        crossed_at = float(known[order[evidence.crossed - memory.evidence.seen - 1]])
     memory = replace(memory, evidence=evidence, known=max(memory.known, until), crossed_at=crossed_at)
     words = (
         f"e-value against an error rate of at most {evidence.allowed:.4g} (the upper limit of the baseline's); "
-        f"{evidence.threshold:g} or more proves concept drift, at any time it is looked at"
+        f"{evidence.threshold:g} or more proves concept drift, at any time it is looked at, as long as horizons do not "
+        "overlap; n counts the moments in which predictions were due"
     )
     labels = (("model", model), ("version", version))
     return memory, ConceptDrift(
