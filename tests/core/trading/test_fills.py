@@ -15,7 +15,11 @@ from tests.core.test_board import newest
 from trader_monitor.core.board import Board
 from trader_monitor.core.facts import Fact, MarketData, Now, Order, Position, Trade
 from trader_monitor.core.series import SeriesStore
+from trader_monitor.core.snapshot import SnapshotError
+from trader_monitor.core.tally import Tally
 from trader_monitor.core.trading import corrections, lots
+from trader_monitor.core.trading.fills import Fills
+from trader_monitor.core.trading.marks import Marks
 
 T0 = 1_700_000_000.0
 WHERE = "{account=a,exchange=e,source=b,symbol=S}"
@@ -26,7 +30,9 @@ SYMBOL = "{account=a,currency=USD,exchange=e,source=b,symbol=S}"
 def trade(at: float, quantity: float, price: float, **more: Any) -> Trade:
     """A fill at T0 + `at`; a negative quantity is a sale."""
     given = {"source": "b", "account": "a", "exchange": "e", "symbol": "S", "currency": "USD"} | more
-    return Trade(at=T0 + at, side="buy" if quantity > 0 else "sell", quantity=abs(quantity), price=price, **given)
+    return Trade(
+        at=T0 + at, side="buy" if quantity > 0 else "sell", quantity=float(abs(quantity)), price=price, **given
+    )
 
 
 def report(at: float, quantity: float, **more: Any) -> Position:
@@ -318,6 +324,87 @@ def test_under_load_what_nobody_waits_for_is_written_once_a_second() -> None:
     assert newest(board)[f"pnl_realized_fifo{MONEY}"] == first[f"pnl_realized_fifo{MONEY}"] == 0
     board.fold_many((), Now(T0 + 1_001, 0.0))
     assert newest(board)[f"pnl_realized_fifo{MONEY}"] == 300
+
+
+def test_partial_closes_are_multiplied_too() -> None:
+    start = report(0, 0.0, multiplier=10.0)
+    board = board_of(trade(0, 1, 1.0), start, trade(1, 1, 3.0), trade(2, -1, 4.0), report(3, 1.0, multiplier=10.0))
+    ledger = board.trading.ledgers["b", "a", "USD"]
+    assert (ledger.realized, ledger.fifo, changes(board)) == (20, 30, {})
+
+
+def test_a_second_split_and_one_when_the_tail_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corrections, "SEGMENT", 2)
+    splits = [report(2, 4.0, entry_price=6.0), report(3, 2.0, entry_price=12.0), report(4, 20.0, entry_price=1.2)]
+    board = board_of(trade(0, 1, 10.0), trade(1, 1, 14.0), *splits, size=1)
+    book = board.trading.books["b", "a", "e", "S"]
+    assert (book.quantity, book.cost, book.lots) == (20, 24, [(10, 1), (10, D("1.4"))])
+    assert changes(board) == {"split": 3}
+
+
+def test_late_fills_may_fill_the_tail_before_they_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corrections, "SEGMENT", 4)
+    fills = [trade(at, 1 if at % 2 else -2, 10.0 + at) for at in (0, 3, 1, 4, 2, 5, 7, 6, 8)]
+    board, right = board_of(*fills), board_of(*sorted(fills, key=lambda fill: fill.at))
+    assert board.trading.books == right.trading.books
+    assert board.trading.ledgers["b", "a", "USD"].realized == right.trading.ledgers["b", "a", "USD"].realized
+
+
+def test_without_room_for_a_mark_all_else_goes_on() -> None:
+    tally = Tally(SeriesStore())
+    fills = Fills(tally, Marks(0))
+    for number, fill in enumerate((trade(0, 1, 10.0), trade(1, -1, 12.0), trade(2, 1, 5.0))):
+        fills.fold(fill, number)
+    tally.settle()
+    assert list(fills.revaluing(0)) == []
+    assert fills.ledgers["b", "a", "USD"].realized == 2
+
+
+def test_a_book_is_valued_in_the_currency_of_its_newest_fill() -> None:
+    more: dict[str, Any] = {"strategy": "x", "realized_pnl": 0.5, "execution_seconds": 0.1, "expected_price": 9.0}
+    board = board_of(trade(0, 1, 10.0, **more), trade(1, 1, 12.0, **more | {"currency": "EUR"}), size=1)
+    series = newest(board)
+    assert series["pnl_unrealized{account=a,currency=EUR,source=b}"] == 2
+    assert series[f"pnl_unrealized{MONEY}"] == 0
+    assert f"pnl_unrealized_symbol{SYMBOL}" not in series
+    assert series["strategy_pnl_unrealized{account=a,currency=EUR,source=b,strategy=x}"] == 2
+    assert series[f"pnl_realized_reported{MONEY}"] == 0.5
+
+
+def test_a_flood_of_sources_leaves_nothing_behind_where_the_board_is_full() -> None:
+    board = Board(SeriesStore(max_series=40))
+    for number in range(100):
+        for source in (f"s{number}", "s0"):
+            fill = trade(number, 1, 1.0, source=source, strategy="x", account=source)
+            board.fold_many([fill, msgspec.structs.replace(fill, side="sell")], Now(T0 + 1_000 + number, 0.0))
+    holdings = board._fills.holdings
+    for kept in (holdings.lines, holdings.positions, holdings.accounts, holdings.symbols, holdings.tails):
+        assert len(kept) <= 80
+    assert len(holdings.books) + len(holdings.strategy_books) == len(holdings.positions)
+    assert holdings.ledgers["s0", "s0", "USD"].fills == 202
+    again = Board.load(board.dump(), SeriesStore(max_series=40))
+    assert again.trading.ledgers == board.trading.ledgers
+
+
+def test_what_older_versions_kept_is_read() -> None:
+    """Books had three fields and ledgers twelve: what was held becomes one lot at its average."""
+    key, flat, money = ("b", "a", "e", "S"), ("b", "a", "e", "T"), ("b", "a", "USD")
+    ledger = [D(-7), D(3), True, 4, D(5), D(12), 1, 1, 0, D(5), D(9), None]
+    books = [(key, [D(3), D(36), D(-1)]), (flat, [D(0), D(0), D(0)])]
+    older = [books, [(money, ledger)], [(("b", "a", "S", "USD"), D(-7))]]
+    tally = Tally(SeriesStore())
+    fills = Fills(tally, Marks(10))
+    fills.load(msgspec.msgpack.encode(older))
+    book, kept = fills.books[key], fills.ledgers[money]
+    assert (book.lots, book.lots_cost, book.currency) == ([(3, 12)], 36, "USD")
+    assert [kept.fifo, kept.drawdown, kept.trips.number] == [-7, 12, 0]
+    fills.fold(trade(1, -1, 10.0), 1)
+    assert [kept.realized, kept.fifo, kept.drawdown_max, book.quantity] == [-9, -9, 14, 2]
+    again = Fills(tally, Marks(10))
+    again.load(fills.dump())
+    assert again.dump() == fills.dump()
+    with pytest.raises(SnapshotError):
+        fills.load(b"\xc1")
 
 
 class Naive:

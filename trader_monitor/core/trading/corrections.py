@@ -146,29 +146,13 @@ class Tail:
         part.insert(index, entry)
         return "late"
 
-    def find(self, id: str) -> Entry | None:
-        """The fill that has this id, or had it before it was corrected."""
+    def find(self, id: str) -> tuple[list[Entry], int] | None:
+        """Where the fill is that has this id, or had it before it was corrected."""
         for part in (self.newer, self.older):
-            for entry in reversed(part):
+            for index, entry in enumerate(part):
                 if id in (entry.id, entry.corrects):
-                    return entry
+                    return part, index
         return None
-
-    def take_out(self, entry: Entry) -> None:
-        """Removes a fill that is in the tail."""
-        for part in (self.newer, self.older):
-            for index, other in enumerate(part):
-                if other is entry:
-                    del part[index]
-                    return
-
-    def put_for(self, entry: Entry, other: Entry) -> None:
-        """Puts a fill in the place of another, of the same book and time."""
-        for part in (self.newer, self.older):
-            for index, each in enumerate(part):
-                if each is other:
-                    part[index] = entry
-                    return
 
     def change(self, t_ms: int) -> None:
         """The order has changed: it is told anew when the step settles, or before somebody asks."""

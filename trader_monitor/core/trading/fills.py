@@ -130,40 +130,38 @@ class Fills:
 
     def _correct(self, trade: Trade, t_ms: int) -> None:
         """Puts a trade in the place of another, at that one's time, or takes that one out."""
-        tail, entry = self._find(trade)
-        if tail is None or entry is None:
-            self.metrics.history.add((trade.source, trade.account, trade.symbol, "too_late"), t_ms)
-            return
+        for tail in self._tails(trade):
+            spot = tail.find(trade.corrects or "")
+            if spot is not None:
+                self._change(trade, tail, *spot, t_ms)
+                return
+        self.metrics.history.add((trade.source, trade.account, trade.symbol, "too_late"), t_ms)
+
+    def _change(self, trade: Trade, tail: Tail, part: list[Entry], index: int, t_ms: int) -> None:
+        entry = part[index]
         before: Position = tail.lines[entry.line].position
         tail.change(t_ms)
         if trade.cancelled:
-            tail.take_out(entry)
+            del part[index]
             self._say(before, "cancelled", t_ms)
             return
         line = self._line(trade)
-        fresh = Entry(
-            line.number_in_tail, entry.at, trade.quantity, trade.price, trade.fee, trade.realized_pnl, trade.id
-        )
-        fresh.corrects = entry.corrects or entry.id
+        numbers = (trade.quantity, trade.price, trade.fee, trade.realized_pnl)
+        fresh = Entry(line.number_in_tail, entry.at, *numbers, trade.id, entry.corrects or entry.id)
         if line.position is before:
-            tail.put_for(fresh, entry)
+            part[index] = fresh
         else:
-            tail.take_out(entry)
+            del part[index]
             if line.tail.place(fresh) == "too_late":
                 self._at_present(line, fresh)
             line.tail.change(t_ms)
         self._say(before, "corrected", t_ms)
 
-    def _find(self, trade: Trade) -> tuple[Tail | None, Entry | None]:
-        """The fill that a trade corrects: of its account, or of another one of the same bot."""
-        own = (trade.source, trade.account)
-        others = (key for key in self.holdings.tails if key[0] == trade.source and key != own)
-        for key in (own, *others):
-            tail = self.holdings.tails.get(key)
-            entry = None if tail is None else tail.find(trade.corrects or "")
-            if entry is not None:
-                return tail, entry
-        return None, None
+    def _tails(self, trade: Trade) -> list[Tail]:
+        """Where a trade's earlier version may be: in its account's tail, or in that of another one of the bot's."""
+        tails, own = self.holdings.tails, (trade.source, trade.account)
+        others = [tail for key, tail in tails.items() if key[0] == trade.source and key != own]
+        return [tails[own], *others] if own in tails else others
 
     def _say(self, position: Position, reason: str, t_ms: int) -> None:
         source, account, _, symbol = position.key

@@ -62,6 +62,9 @@ class Holdings:
         of_strategy = None
         if strategy is not None:
             of_strategy = (self.position(where, strategy, kept=kept), self.account(money, strategy, kept=kept))
+        for position in (things[0], *(of_strategy or ())[:1]):
+            if not position.state.newest_at:
+                position.state.currency = currency
         line = Line(key, self.tail((source, account), kept=kept), things, of_strategy, count, volume)
         if kept:
             self.lines[key] = line

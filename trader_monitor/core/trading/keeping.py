@@ -15,7 +15,7 @@ from trader_monitor.core.trading.corrections import Entry, Tail, Thing
 from trader_monitor.core.trading.holdings import Holdings, StrategyBookKey, StrategyLedgerKey
 from trader_monitor.core.trading.ledger import Ledger
 from trader_monitor.core.trading.line import LineKey
-from trader_monitor.core.trading.shown import Account, BookKey, LedgerKey, Position, Symbol, SymbolKey, Total
+from trader_monitor.core.trading.shown import Account, BookKey, LedgerKey, Position, SymbolKey, Total
 
 __all__ = ["FillsKept", "dumped", "loaded"]
 
@@ -85,7 +85,7 @@ def _states(kept: dict[Thing, Any]) -> _States:
             states.books.append((thing.key, thing.strategy, state))
         elif isinstance(thing, Account):
             states.ledgers.append((thing.key, thing.strategy, state))
-        elif isinstance(thing, Symbol):
+        else:
             states.symbols.append((thing.key, state))
     return states
 
