@@ -57,7 +57,7 @@ def every_type(bot: str) -> list[dict[str, Any]]:
     place = {"exchange": "binance", "account": "main", "strategy": "momentum"}
     return [
         trade(source=bot, **place, order_id="o1", fee=0.1, currency="USDT", realized_pnl=1.5,
-              execution_seconds=0.2, expected_price=10.5, liquidity="maker", id="1",
+              execution_seconds=0.2, expected_price=10.5, liquidity="maker", id="1", corrects=None, cancelled=None,
               context={"a": 1, "b": None, "c": "x", "d": True, "e": 0.5}),
         {"type": "order", "at": at, "source": bot, "order_id": "o1", "symbol": "BTC", "side": "sell", "price": 10,
          "status": "partially_filled", **place, "quantity": 2, "filled_quantity": 1, "reason": "",
@@ -185,6 +185,19 @@ async def test_the_first_of_an_id_stands_and_another_body_is_a_conflict(house: R
     both = await house.post(lines(event | {"price": 12}, trade(source=bot, price=None), trade(source=bot)))
     assert (both.status, both.body["accepted"], both.errors()) == (400, 1, [(1, "$.id"), (2, "$.price")])
     assert await fills(house, bot) == 3
+
+
+async def test_a_trade_is_corrected_and_cancelled_and_history_says_so(house: Residence, bot: str) -> None:
+    first, second = trade(source=bot, id="1"), trade(source=bot, id="2")
+    assert (await house.post(lines(first, second))).status == 202
+    corrected = trade(source=bot, id="3", corrects="1") | {"quantity": 5 * first["quantity"]}
+    cancelled = trade(source=bot, id="4", corrects="2", cancelled=True)
+    assert (await house.post(lines(corrected, cancelled))).body == {"accepted": 2, "duplicates": 0}
+    assert await house.value(f'position_quantity{{source="{bot}"}}') == 5 * first["quantity"]
+    for reason in ("corrected", "cancelled"):
+        assert await house.value(f'sum(pnl_history_changes_total{{source="{bot}",reason="{reason}"}})') == 1
+    answer = await house.post(lines(trade(source=bot, cancelled=True)))
+    assert (answer.status, answer.errors()) == (400, [(1, "$.corrects")])
 
 
 async def test_time_has_bounds(house: Residence, bot: str) -> None:

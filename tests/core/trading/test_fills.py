@@ -169,7 +169,7 @@ def test_a_correction_may_name_another_symbol_and_another_account() -> None:
     quantities = {key[1:4:2]: book.quantity for key, book in board.trading.books.items()}
     assert quantities == {("a", "S"): 5, ("a", "T"): 2, ("other", "S"): 0}
     assert [q for q, _ in board.trading.books["b", "a", "e", "T"].lots] == [1, 1]
-    assert board.trading.books["b", "a", "e", "T"].lots[0] == (1, 10), "at the time of what it corrects"
+    assert board.trading.books["b", "a", "e", "T"].lots[0] == (D(1), D(10)), "at the time of what it corrects"
 
 
 def test_what_nobody_remembers_is_not_corrected_and_said_so() -> None:
@@ -200,7 +200,7 @@ def test_what_moves_to_a_book_whose_tail_begins_later_is_booked_there_at_the_pre
     moved = trade(50, 1, 11.0, id="y", corrects="x", symbol="T")
     board = board_of(*others, trade(0, 1, 10.0, id="x"), moved, size=1)
     book = board.trading.books["b", "a", "e", "T"]
-    assert (book.quantity, book.newest_at, book.lots[-1]) == (10, T0 + 13, (1, 11))
+    assert (book.quantity, book.newest_at, book.lots[-1]) == (D(10), T0 + 13, (D(1), D(11)))
     assert board.trading.books["b", "a", "e", "S"].quantity == 0
     assert changes(board) == {"corrected": 1}
 
@@ -310,7 +310,7 @@ def test_lots_are_bounded_and_merging_them_is_said() -> None:
     assert (len(book.lots), book.merged) == (lots.MOST_LOTS, 10)
     assert newest(board)[f"position_lots_merged_total{WHERE}"] == 10
     assert sum(quantity * price for quantity, price in book.lots) == book.cost == sum(range(number))
-    assert book.lots[0] == (11, 5), "0 to 10, at their average"
+    assert book.lots[0] == (D(11), D(5)), "0 to 10, at their average"
 
 
 def test_under_load_what_nobody_waits_for_is_written_once_a_second() -> None:
@@ -330,7 +330,7 @@ def test_partial_closes_are_multiplied_too() -> None:
     start = report(0, 0.0, multiplier=10.0)
     board = board_of(trade(0, 1, 1.0), start, trade(1, 1, 3.0), trade(2, -1, 4.0), report(3, 1.0, multiplier=10.0))
     ledger = board.trading.ledgers["b", "a", "USD"]
-    assert (ledger.realized, ledger.fifo, changes(board)) == (20, 30, {})
+    assert (ledger.realized, ledger.fifo, changes(board)) == (D(20), D(30), {})
 
 
 def test_a_second_split_and_one_when_the_tail_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,7 +338,7 @@ def test_a_second_split_and_one_when_the_tail_is_full(monkeypatch: pytest.Monkey
     splits = [report(2, 4.0, entry_price=6.0), report(3, 2.0, entry_price=12.0), report(4, 20.0, entry_price=1.2)]
     board = board_of(trade(0, 1, 10.0), trade(1, 1, 14.0), *splits, size=1)
     book = board.trading.books["b", "a", "e", "S"]
-    assert (book.quantity, book.cost, book.lots) == (20, 24, [(10, 1), (10, D("1.4"))])
+    assert (book.quantity, book.cost, book.lots) == (D(20), D(24), [(D(10), D(1)), (D(10), D("1.4"))])
     assert changes(board) == {"split": 3}
 
 
@@ -390,13 +390,13 @@ def test_what_older_versions_kept_is_read() -> None:
     """Books had three fields and ledgers twelve: what was held becomes one lot at its average."""
     key, flat, money = ("b", "a", "e", "S"), ("b", "a", "e", "T"), ("b", "a", "USD")
     ledger = [D(-7), D(3), True, 4, D(5), D(12), 1, 1, 0, D(5), D(9), None]
-    books = [(key, [D(3), D(36), D(-1)]), (flat, [D(0), D(0), D(0)])]
+    books = [(key, [D(3), D(36), D(-1)]), (flat, [D(0), D(0), D(0)]), (("b", "other", None, "S"), [D(1), D(2), D(0)])]
     older = [books, [(money, ledger)], [(("b", "a", "S", "USD"), D(-7))]]
     tally = Tally(SeriesStore())
     fills = Fills(tally, Marks(10))
     fills.load(msgspec.msgpack.encode(older))
     book, kept = fills.books[key], fills.ledgers[money]
-    assert (book.lots, book.lots_cost, book.currency) == ([(3, 12)], 36, "USD")
+    assert (book.lots, book.lots_cost, book.currency) == ([(D(3), D(12))], D(36), "USD")
     assert [kept.fifo, kept.drawdown, kept.trips.number] == [-7, 12, 0]
     fills.fold(trade(1, -1, 10.0), 1)
     assert [kept.realized, kept.fifo, kept.drawdown_max, book.quantity] == [-9, -9, 14, 2]

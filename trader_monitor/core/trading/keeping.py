@@ -11,7 +11,7 @@ from msgspec import Struct
 from trader_monitor.core.facts import Trade
 from trader_monitor.core.snapshot import pack, unpack
 from trader_monitor.core.trading.book import Book
-from trader_monitor.core.trading.corrections import Entry, Tail, Thing
+from trader_monitor.core.trading.corrections import Entry, Tail
 from trader_monitor.core.trading.holdings import Holdings, StrategyBookKey, StrategyLedgerKey
 from trader_monitor.core.trading.ledger import Ledger
 from trader_monitor.core.trading.line import LineKey
@@ -78,7 +78,7 @@ def _key_of(line: Any) -> LineKey:
     return (*line.key, "split", None, None) if isinstance(line, Position) else line.key
 
 
-def _states(kept: dict[Thing, Any]) -> _States:
+def _states(kept: dict[Any, Any]) -> _States:
     states = _States([], [], [])
     for thing, state in kept.items():
         if isinstance(thing, Position):

@@ -194,9 +194,8 @@ class Position(Shown[BookKey, Book]):
 
     def apply(self, entry: Entry) -> None:
         """Splits the account's book and those of all its strategies."""
-        if entry.ratio is not None:
-            for position in self.things:
-                position.state.split(entry.ratio, entry.at)
+        for position in self.things:
+            position.state.split(entry.ratio or (1, 1), entry.at)
 
 
 class Symbol(Shown[SymbolKey, Total]):
