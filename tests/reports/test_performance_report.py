@@ -11,7 +11,7 @@ from tests.core.models.test_evaluation import Life
 from trader_monitor.core.models.performance import PerformanceResult
 from trader_monitor.reports.html import as_html
 from trader_monitor.reports.performance import coverage, performance_report, performance_sheet
-from trader_monitor.reports.sheet import Sentences, Sheet, Table
+from trader_monitor.reports.sheet import Gallery, Sentences, Sheet, Table
 from trader_monitor.reports.text import as_text
 from trader_monitor.reports.words import ENGLISH
 
@@ -63,9 +63,20 @@ def test_scores_stand_beside_the_baseline_with_change_and_interval() -> None:
     assert f1[3].value == f"{-100 * change.drop.value:+.1f} %"
     assert f1[3].small == f"[{-100 * change.drop.interval.high:+.1f} %, {-100 * change.drop.interval.low:+.1f} %]"
     assert f1[3].tone == "bad"
-    figures = block(performance_sheet(result), "Window 7d, all figures of the window")
-    assert isinstance(figures, Table)
-    assert {row[0].value for row in figures.rows} == {each.name for each in window.figures}
+    others = block(performance_sheet(result), "Window 7d, other figures")
+    assert isinstance(others, Table)
+    told = {row[0].value for row in others.rows}
+    assert "model_brier_ratio" in told
+    assert not told & {"model_f1_ratio", "model_labels", "model_coverage_ratio", "model_reliability_ratio"}
+
+
+def test_probabilities_stand_beside_what_came_true() -> None:
+    (gallery,) = [each for each in performance_sheet(turned()).blocks if isinstance(each, Gallery)]
+    (picture,) = gallery.pictures
+    figures = {(each.name, dict(each.labels).get("bin")): each.value for each in turned().windows[-1].figures}
+    assert picture.names[0] == "0.0-0.1"
+    assert picture.before[0] == figures["model_reliability_said_ratio", "0.0-0.1"]
+    assert picture.after[0] == figures["model_reliability_ratio", "0.0-0.1"]
 
 
 def test_concept_drift_and_estimates_are_told() -> None:

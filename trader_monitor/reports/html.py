@@ -67,6 +67,11 @@ def _table(table: Table) -> str:
     note = f'<p class="note">{_text(table.note)}</p>' if table.note else ""
     top = f"<thead><tr>{head}</tr></thead>"
     folded = ""
+    if table.folded:
+        return (
+            f"<section><details><summary>{_text(table.title)}</summary>{note}"
+            f"<table>{top}{_rows(table, table.rows)}</table></details></section>"
+        )
     if rest := table.rows[ROWS:]:
         more = _text(table.more or f"+ {len(rest)}")
         folded = f"<details><summary>{more}</summary><table>{top}{_rows(table, rest)}</table></details>"

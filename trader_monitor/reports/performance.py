@@ -8,12 +8,15 @@ import msgspec
 
 from trader_monitor.core.figure import Figure
 from trader_monitor.core.models.performance import Change, PerformanceResult, WindowResult
-from trader_monitor.reports.sheet import Block, Cell, Fact, Sentences, Sheet, Table, Tone
+from trader_monitor.reports.sheet import Bars, Block, Cell, Fact, Gallery, Sentences, Sheet, Table, Tone
 from trader_monitor.reports.words import ENGLISH, Words, said
 from trader_monitor.reports.writing import count, moment, number, percent
 
 __all__ = ["performance_report", "performance_sheet"]
 
+_RELIABILITY: Final = "model_reliability_ratio"
+_SAID: Final = "model_reliability_said_ratio"
+_TOLD: Final = {"model_labels", "model_degradation_severity", "model_coverage_ratio"}
 _TONE: Final[dict[str, Tone]] = {
     "ok": "good",
     "minor": "warning",
@@ -59,6 +62,8 @@ def performance_sheet(result: PerformanceResult, words: Words = ENGLISH) -> Shee
     blocks: list[Block] = [Sentences(words["performance.recommendations"], lines)] if lines else []
     for window in result.windows:
         blocks += _window(window, words)
+    if longest is not None:
+        blocks += _reliability(longest, words)
     if result.concept is not None:
         blocks.append(_concept(result, words))
     if result.estimates:
@@ -91,7 +96,8 @@ def _coverage_tone(window: WindowResult) -> Tone:
 def _window(window: WindowResult, words: Words) -> list[Block]:
     title = said(words, "performance.window", window=window.window)
     tone = _TONE[window.verdict]
-    labels = msgspec.to_builtins(window.labels) | {"coverage": percent(coverage(window))}
+    labels = {name: count(value) for name, value in msgspec.to_builtins(window.labels).items()}
+    labels["coverage"] = percent(coverage(window))
     counted = said(words, "performance.labels.said", **labels)
     lines = (f"{words[f'degradation.{window.verdict}']}: {window.reason}", counted)
     blocks: list[Block] = [Sentences(title, lines, tone)]
@@ -104,9 +110,41 @@ def _window(window: WindowResult, words: Words) -> list[Block]:
                 tuple(_change(each) for each in window.changes),
             )
         )
-    if window.figures:
-        blocks.append(_figures(f"{title}, {words['performance.others']}", window.figures, words))
+    if others := _others(window):
+        blocks.append(_figures(f"{title}, {words['performance.others']}", others, words, folded=True))
     return blocks
+
+
+def _others(window: WindowResult) -> tuple[Figure, ...]:
+    """The figures that are not told elsewhere in the report."""
+    told = {(each.production.name, each.production.labels) for each in window.changes}
+    return tuple(
+        each
+        for each in window.figures
+        if (each.name, each.labels) not in told
+        and each.name not in _TOLD
+        and not each.name.startswith((_RELIABILITY, "model_reliability_said"))
+        and not (each.name.endswith("_drop_ratio") and window.changes)
+    )
+
+
+def _reliability(window: WindowResult, words: Words) -> list[Block]:
+    """What was said beside what came true, by bins of the probability."""
+    by_bin: dict[str, dict[str, Figure]] = {}
+    for each in window.figures:
+        if each.name in (_RELIABILITY, _SAID) and each.value is not None:
+            by_bin.setdefault(dict(each.labels).get("bin", ""), {})[each.name] = each
+    whole = {name: pair for name, pair in sorted(by_bin.items()) if len(pair) == 2}
+    if not whole:
+        return []
+    said_shares, true_shares = (
+        tuple(pair[key].value or 0.0 for pair in whole.values()) for key in (_SAID, _RELIABILITY)
+    )
+    n = sum(pair[_RELIABILITY].n for pair in whole.values())
+    picture = Bars(window.window, said(words, "rows", n=count(n)), said_shares, true_shares, names=tuple(whole))
+    title, before, after = (words[f"performance.reliability{key}"] for key in ("", ".said", ".true"))
+    note = said(words, "performance.reliability.note", window=window.window)
+    return [Gallery(title, note, before, after, "", (picture,))]
 
 
 def _change(change: Change) -> tuple[Cell, ...]:
@@ -129,7 +167,7 @@ def _change(change: Change) -> tuple[Cell, ...]:
     )
 
 
-def _figures(title: str, figures: tuple[Figure, ...], words: Words, note: str = "") -> Table:
+def _figures(title: str, figures: tuple[Figure, ...], words: Words, note: str = "", *, folded: bool = False) -> Table:
     head = tuple(words[f"column.{name}"] for name in ("figure", "value", "interval", "n", "convention"))
     rows = []
     for each in figures:
@@ -143,7 +181,7 @@ def _figures(title: str, figures: tuple[Figure, ...], words: Words, note: str = 
                 Cell(each.convention, tone="quiet"),
             )
         )
-    return Table(title, head, tuple(rows), note)
+    return Table(title, head, tuple(rows), note, folded=folded, aside=1)
 
 
 def _interval(figure: Figure) -> str:

@@ -45,13 +45,16 @@ class Cell(NamedTuple):
 
 
 class Table(NamedTuple):
-    """`more` names the rows beyond the first `ROWS`, which a page folds."""
+    """`more` names the rows beyond the first `ROWS`, which a page folds; of a `folded` table it folds all. `aside` is
+    how many of the last columns only a page has room for."""
 
     title: str
     head: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
     more: str = ""
+    folded: bool = False
+    aside: int = 0
 
 
 class Sentences(NamedTuple):

@@ -42,6 +42,7 @@ tr:last-child td{border-bottom:0}
 td small{display:block;font-size:.78rem;font-weight:400}
 td.n small{white-space:nowrap}
 details summary{cursor:pointer;color:var(--soft);padding:10px 0 4px}
+section>details:only-child>summary{padding:0}
 .gallery{display:grid;gap:16px 20px;grid-template-columns:repeat(auto-fill,minmax(min(100%,250px),1fr))}
 figure{min-width:0}figcaption{font-size:.85rem;font-weight:600}figcaption small{display:block;font-weight:400}
 figure svg{display:block;width:100%;height:76px;margin-top:4px;border-bottom:1px solid var(--line)}

@@ -37,10 +37,11 @@ def _sheet(sheet: Sheet) -> str:
 
 
 def _table(table: Table) -> str:
-    rows = [tuple(f"{cell.value} {cell.small}".strip() for cell in row) for row in table.rows]
+    shown = len(table.head) - table.aside
+    rows = [tuple(f"{cell.value} {cell.small}".strip() for cell in row[:shown]) for row in table.rows]
     numeric = {place for row in table.rows for place, cell in enumerate(row) if cell.numeric}
     note = f"  ({clean(table.note)})" if table.note else ""
-    return f"{clean(table.title).upper()}{note}\n" + _aligned([table.head, *rows], numeric)
+    return f"{clean(table.title).upper()}{note}\n" + _aligned([table.head[:shown], *rows], numeric)
 
 
 def _heats(heats: Heats) -> str:

@@ -143,7 +143,11 @@ ENGLISH: Final[Words] = MappingProxyType(
         "performance.baseline.none": "none yet",
         "performance.window": "Window {window}",
         "performance.scores": "scores beside the baseline",
-        "performance.others": "all figures of the window",
+        "performance.others": "other figures",
+        "performance.reliability": "How far the probabilities can be believed",
+        "performance.reliability.note": "rows by the probability that was said, window {window}",
+        "performance.reliability.said": "said",
+        "performance.reliability.true": "came true",
         "performance.labels": "outcomes",
         "performance.labels.said": "{joined} of {predictions} joined ({coverage}); pending {pending}, late {late}, "
         "early {early}, duplicates {duplicates}, corrected {corrected}, orphans {orphans}, unreadable {unreadable}",
