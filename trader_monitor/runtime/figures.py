@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from trader_monitor.core.calendar.calendar import Calendar, OutsideTable
 from trader_monitor.core.figure import Figure, Point, points
-from trader_monitor.core.trading.figures import account_figures, known
+from trader_monitor.core.trading.figures import account_figures
+from trader_monitor.core.trading.figures import standing as standing_figures
 from trader_monitor.core.trading.results import figures as trade_figures
 from trader_monitor.runtime.readings import Metric, Reading, gauge
 
@@ -40,8 +41,7 @@ def accounts(env: Env) -> Iterator[Figure]:
 
 def standing(env: Env) -> Iterator[Figure]:
     """What the fold writes of accounts by itself, for who asks: as series it is there already."""
-    for key, curve in env.board.accounts.curves.items():
-        yield from known(key, curve)
+    return standing_figures(env.board.accounts)
 
 
 def trades(env: Env) -> Iterator[Figure]:
