@@ -63,7 +63,7 @@ ENGLISH: Final[Words] = MappingProxyType(
         "drift.method.effect": "Drift takes two things. Effect: KS above 0.3, or PSI 0.25 and more (0.1 is moderate).",
         "drift.method.evidence": "Evidence: p is how often a quiet window strays as far, simulated from the "
         "baseline's own autocorrelation; after Benjamini-Hochberg it has to be at most {level}, the level that keeps "
-        "false discoveries rare over all runs.",
+        "false discoveries rare over 256 runs.",
         "drift.method.interval": "An interval in brackets is what 95 % of quiet windows stray by, to both sides.",
         "column.feature": "feature",
         "column.ks": "KS",

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trader_monitor.core.models.fdr import ALPHA, Online, benjamini_hochberg, level, stepped
+from trader_monitor.core.models.fdr import ALPHA, EPOCH, Online, benjamini_hochberg, level, stepped
 
 SAID = json.loads((Path(__file__).parents[2] / "data" / "models" / "drift.json").read_text())["science"]
 
@@ -31,12 +31,12 @@ def test_the_adjustment_keeps_the_order_and_never_helps(p: list[float]) -> None:
 
 def test_levels_of_quiet_runs_spend_what_there_is_to_begin_with() -> None:
     online, spent = Online(), 0.0
-    for _ in range(2_000):
+    for _ in range(EPOCH):
         spent += level(online)
         online = stepped(online, discovered=False)
-    assert spent < 0.9 * ALPHA
-    assert spent > 0.85 * ALPHA
-    assert online == Online(runs=2_000)
+    assert 0.85 * ALPHA < spent < 0.9 * ALPHA
+    assert online == Online(runs=EPOCH)
+    assert level(online) == level(Online()), "a new epoch"
 
 
 @given(st.lists(st.booleans(), max_size=60))
@@ -57,12 +57,13 @@ def test_a_discovery_earns_new_levels() -> None:
     assert (found.first, stepped(found, discovered=True).discoveries) == (1, (1, 2))
 
 
-def test_what_is_remembered_is_bounded_and_forgetting_only_lowers() -> None:
+def test_what_is_remembered_is_bounded_by_the_epoch() -> None:
     online = Online()
-    for _ in range(400):
+    for _ in range(2 * EPOCH - 1):
         online = stepped(online, discovered=True)
-    assert len(online.discoveries) == 256
-    assert level(online) < ALPHA
+        assert level(online) < ALPHA
+    assert len(online.discoveries) == EPOCH - 1
+    assert stepped(online, discovered=True) == Online(runs=2 * EPOCH)
 
 
 def test_false_discoveries_over_many_runs() -> None:
@@ -71,7 +72,7 @@ def test_false_discoveries_over_many_runs() -> None:
     for seed in range(40):
         random = np.random.default_rng(seed)
         online, false, all_ = Online(), 0, 0
-        for _ in range(300):
+        for _ in range(EPOCH):
             real = random.random() < 0.1
             p = random.random(5) * (1e-7 if real else 1.0)
             discovered = bool(benjamini_hochberg(p).min() <= level(online))

@@ -69,7 +69,7 @@ def drift(
     `values` has the columns that are no numbers (and overrides those of the same name), `nulls` how many of a
     column's NaN were null. `outputs` names the columns that are the model's predictions, `important` those whose
     drift alone is severe. `label` names the window as it was asked for ("7d"). With `online`, which the last run's
-    result holds, the level is such that false discoveries stay rare over all runs; without, it is 0.05 in this run.
+    result holds, the level is such that false discoveries stay rare over the runs; without, it is 0.05 in this run.
     """
     given: dict[str, Values] = {name: window[:, place] for place, name in enumerate(columns)}
     given.update(values or {})

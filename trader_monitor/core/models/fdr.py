@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from trader_monitor.core.samples import Floats
 
-__all__ = ["ALPHA", "Online", "benjamini_hochberg", "level", "stepped"]
+__all__ = ["ALPHA", "EPOCH", "Online", "benjamini_hochberg", "level", "stepped"]
 
 ALPHA = 0.05
 """The share of false ones among all discoveries that is borne."""
@@ -19,13 +19,14 @@ _FIRST = 0.9 * ALPHA
 _POWER = 1.6
 _WHOLE = 2.2857656516
 """The sum of n to the -1.6 over all n (Riemann's zeta function)."""
-_MOST = 256
+EPOCH = 256
 
 
 class Online(Struct, frozen=True, kw_only=True):
-    """What is remembered from run to run: how many there were, and which of them discovered something.
+    """What is remembered from run to run: how many there were, and which of this epoch discovered something.
 
-    Only the last 256 discoveries are kept: forgetting an older one makes later levels smaller, never too large.
+    After EPOCH runs the account begins anew, and the promise holds within each epoch: else months of quiet would leave
+    levels that no evidence from strongly autocorrelated features can reach.
     """
 
     runs: int = 0
@@ -45,23 +46,25 @@ def benjamini_hochberg(p: Floats) -> Floats:
 def level(online: Online) -> float:
     """The level at which the next run is tested, by LORD++ (Ramdas, Yang, Wainwright and Jordan 2017).
 
-    A run's p-value is the smallest adjusted one of its features (Simes 1986). The false discovery rate over all runs
-    stays below ALPHA where the p-values of a run do not depend on earlier verdicts.
+    A run's p-value is the smallest adjusted one of its features (Simes 1986). The false discovery rate over the runs
+    of an epoch stays below ALPHA where the p-values of a run do not depend on earlier verdicts.
     """
-    t = online.runs + 1
+    t = online.runs % EPOCH + 1
     found = _FIRST * _share(t)
     for earlier in online.discoveries:
-        found += (ALPHA - _FIRST if earlier == online.first else ALPHA) * _share(t - earlier)
+        found += (ALPHA - _FIRST if earlier == online.first else ALPHA) * _share(online.runs + 1 - earlier)
     return found
 
 
 def stepped(online: Online, *, discovered: bool) -> Online:
     """After one more run."""
     run = online.runs + 1
+    if run % EPOCH == 0:
+        return Online(runs=run)
     if not discovered:
         return Online(runs=run, discoveries=online.discoveries, first=online.first)
     first = run if online.first is None else online.first
-    return Online(runs=run, discoveries=(*online.discoveries, run)[-_MOST:], first=first)
+    return Online(runs=run, discoveries=(*online.discoveries, run), first=first)
 
 
 def _share(n: int) -> float:
