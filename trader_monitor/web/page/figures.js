@@ -5,8 +5,9 @@ import { amount, at, count, dim, el, factor, get, key, money, none, percent, spa
 const EVERY = 15000;
 const ROOMS = { accounts: "Accounts", trades: "Closed trades", exchanges: "Execution and exchanges", agents: "Agents", models: "Models" };
 const SUBJECT = ["source", "account", "currency", "exchange", "endpoint", "scope", "symbol", "channel", "model", "version", "feature"];
-const PLAIN = /sharpe|sortino|calmar|profit_factor|leverage|lateness|herfindahl|position_count|psi$|statistic$|p_value$|score$|severity$/;
+const PLAIN = /sharpe|sortino|calmar|profit_factor|leverage|lateness|herfindahl|positions$|streak|in_row|psi$|statistic$|p_value$|score$|severity$/;
 const WORDS = { pnl: "P&L", var: "VaR", cvar: "CVaR", cagr: "CAGR", psi: "PSI", ks: "KS", f1: "F1", roc: "ROC", auc: "AUC", fifo: "FIFO", p: "p" };
+const SAID = /^(account|exchange|market_data|agent|model|round_trip)_/; // by the room
 const DROPPED = new Set(["ratio", "seconds", "total"]);
 
 let token = sessionStorage.getItem("token");
@@ -48,8 +49,7 @@ const named = (figure) => SUBJECT.map((name) => figure.labels[name]).filter(Bool
 
 /** "account_daily_return_best_ratio" as words; the unit is at the value. */
 function title(name) {
-	const words = name.split("_").filter((word) => !DROPPED.has(word)).map((word) => WORDS[word] ?? word);
-	const text = (words[0] === "limit" ? words : words.slice(1)).join(" ") || words[0];
+	const text = name.replace(SAID, "").split("_").filter((word) => !DROPPED.has(word)).map((word) => WORDS[word] ?? word).join(" ") || name;
 	return text[0].toUpperCase() + text.slice(1);
 }
 
