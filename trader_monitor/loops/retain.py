@@ -17,6 +17,7 @@ import structlog
 
 from trader_monitor.core.series import NEVER, stale_mask
 from trader_monitor.runtime.gauges import measure
+from trader_monitor.runtime.model_store import abandon
 from trader_monitor.runtime.rows import Damaged, unused
 from trader_monitor.runtime.snapshot import snapshot
 from trader_monitor.runtime.store import is_corruption
@@ -46,6 +47,8 @@ EVERY = 1.0
 SNAPSHOT_EVERY = 300.0
 SNAPSHOT_FACTS = 50_000
 HOUSE_EVERY = 60.0
+STAGED_FOR = 3600.0
+"""Seconds after which baselines that never became a whole set are taken out."""
 ENDED_MS, SILENT_MS = 3_600_000, 86_400_000
 _PIECE = 200
 _SILENT, _SLICE = 2_000, 500
@@ -125,6 +128,7 @@ async def expire(journal: Journal, store: StoreTable, now: Now) -> int:
     went = await _delete(journal, "batch", f"wall < ? AND {stands}", (now.wall - store.retention,))
     if went:  # and with them, by a trigger, their predictions
         await journal.store.write(journal.pen.schemas.forget)
+    gone += await journal.store.write(partial(abandon, before=now.wall - STAGED_FOR))
     return gone + went
 
 
