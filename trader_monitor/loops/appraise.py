@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Iterable
+from functools import partial
 from sys import intern
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 import structlog
@@ -26,10 +28,13 @@ from trader_monitor.runtime.prediction_rows import Damaged
 from trader_monitor.runtime.statistics.worker import JobFailed
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from trader_monitor.config.tables import Performance
     from trader_monitor.core.facts import Now
     from trader_monitor.core.models.given import Given
     from trader_monitor.runtime.env import Env
+    from trader_monitor.runtime.statistics.performance import Evaluation
 
 __all__ = ["appraise"]
 
@@ -45,6 +50,8 @@ AT_LEAST_EVERY: Final = 3600.0
 """So often it is done without news too: predictions become due, and windows move."""
 RECENT: Final = 86400.0
 """Runs that are shown again after a restart are no older."""
+PIECE: Final = 20
+"""Versions that are written at once, so that no commit waits long behind them."""
 HELP: Final = "A figure; GET /v1/figures says its convention, sample size and interval."
 MANY: Final = "model_reliability"
 """Figures of the bins of reliability are many and in the report; they are no series."""
@@ -56,6 +63,16 @@ async def appraise(env: Env) -> None:
     while True:
         await rounds.round(env.clock.now())
         await env.clock.sleep(min(PUBLISH_EVERY, env.config().performance.every))
+
+
+class _Found(NamedTuple):
+    """What is shown of a result: the window that has its verdict, and its figures."""
+
+    key: tuple[str, str]
+    verdict: str
+    window: str
+    reason: str
+    figures: tuple[Figure, ...]
 
 
 class _Rounds:
@@ -99,8 +116,8 @@ class _Rounds:
         if self._loaded:
             return
         path = self._env.journal.store.path
-        for raw in await asyncio.to_thread(latest_performance, path, since=now.wall - RECENT):
-            self._take(msgspec.msgpack.decode(raw, type=PerformanceResult))
+        for found in await asyncio.to_thread(_recent, path, now.wall - RECENT):
+            self._take(found)
         self._loaded = True
 
     async def _judged(self, now: Now) -> bool:
@@ -115,6 +132,7 @@ class _Rounds:
             return False
         path = env.journal.store.path
         if not await asyncio.to_thread(newest, path):
+            self._counted = counted
             return False
         from trader_monitor.core.models.memory import Criteria
         from trader_monitor.runtime.statistics import performance as job
@@ -129,18 +147,15 @@ class _Rounds:
         )
         answer = await env.statistics.run(job.JOB, asked, within=WITHIN)
 
-        def keep(db: sqlite3.Connection) -> None:
-            for each in answer.evaluations:
-                keep_performance(db, each.model, each.version, now.wall, each.result, each.memory)
-
-        await env.journal.store.write(keep)
+        for begin in range(0, len(answer.evaluations), PIECE):
+            await env.journal.store.write(partial(_keep, now.wall, answer.evaluations[begin : begin + PIECE]))
         self._counted, self._follows = counted, is_news
-        results = [msgspec.msgpack.decode(each.result, type=PerformanceResult) for each in answer.evaluations]
-        for key in env.watched.performance.keys() - {(result.model, result.version) for result in results}:
+        results = await asyncio.to_thread(_read, [each.result for each in answer.evaluations])
+        for key in env.watched.performance.keys() - {found.key for found in results}:
             del env.watched.performance[key]  # its predictions have left the store
             self._verdicts.pop(key, None)
-        for result in results:
-            self._take(result)
+        for found in results:
+            self._take(found)
         self._of_all = tuple(
             exact(name, (), float(number), number, words)
             for name, number, words in (
@@ -154,22 +169,20 @@ class _Rounds:
         )
         return True
 
-    def _take(self, result: PerformanceResult) -> None:
-        """Takes a result as the present one of its version; a verdict that is another than before is told."""
-        key = (result.model, result.version)
-        figures = (each for each in result.figures() if not each.name.startswith(MANY))
-        self._env.watched.performance[key] = tuple(map(_light, figures))
-        if self._verdicts.get(key) not in (None, result.verdict):
-            window = max(result.windows, key=lambda each: each.verdict == result.verdict)
+    def _take(self, found: _Found) -> None:
+        """Takes what was found as the present of its version; a verdict that is another than before is told."""
+        self._env.watched.performance[found.key] = found.figures
+        if self._verdicts.get(found.key) not in (None, found.verdict):
+            model, version = found.key
             log.warning(
                 "a model's verdict has changed",
-                model=result.model,
-                version=result.version,
-                verdict=result.verdict,
-                window=window.window,
-                reason=window.reason,
+                model=model,
+                version=version,
+                verdict=found.verdict,
+                window=found.window,
+                reason=found.reason,
             )
-        self._verdicts[key] = result.verdict
+        self._verdicts[found.key] = found.verdict
 
     # --- series -------------------------------------------------------------------------------------------
 
@@ -199,6 +212,23 @@ class _Rounds:
             )
 
 
+def _recent(path: Path, since: float) -> list[_Found]:
+    return _read(latest_performance(path, since=since))
+
+
+def _read(results: Iterable[bytes]) -> list[_Found]:
+    """In a thread: two hundred results are eight megabytes."""
+    return [_found(msgspec.msgpack.decode(raw, type=PerformanceResult)) for raw in results]
+
+
+def _found(result: PerformanceResult) -> _Found:
+    window = next(each for each in result.windows if each.verdict == result.verdict)
+    figures = (each for each in result.figures() if not each.name.startswith(MANY))
+    return _Found(
+        (result.model, result.version), result.verdict, window.window, window.reason, tuple(map(_light, figures))
+    )
+
+
 def _light(figure: Figure) -> Figure:
     """The same, its texts shared with those of other figures: most are the same in all windows and versions."""
     return replace(
@@ -207,6 +237,11 @@ def _light(figure: Figure) -> Figure:
         labels=tuple((intern(name), intern(value)) for name, value in figure.labels),
         convention=intern(figure.convention),
     )
+
+
+def _keep(at: float, evaluations: Iterable[Evaluation], db: sqlite3.Connection) -> None:
+    for each in evaluations:
+        keep_performance(db, each.model, each.version, at, each.result, each.memory)
 
 
 def _given(table: Performance) -> dict[str, dict[str, Given]]:
