@@ -46,7 +46,8 @@ class Ledger(Struct, array_like=True):
         self.fills += 1
         if fee:
             self.fees += fee
-            self.charged = True
+            if not self.charged:
+                self.charged = True
         elif not net and net_fifo is net:
             return
         if net_fifo is not net:
