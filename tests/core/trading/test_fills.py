@@ -398,6 +398,7 @@ def test_what_older_versions_kept_is_read() -> None:
     book, kept = fills.books[key], fills.ledgers[money]
     assert (book.lots, book.lots_cost, book.currency) == ([(D(3), D(12))], D(36), "USD")
     assert [kept.fifo, kept.drawdown, kept.trips.number] == [-7, 12, 0]
+    fills.fold_position(report(0, 3.0, entry_price=12.0, multiplier=1.0), 0)
     fills.fold(trade(1, -1, 10.0), 1)
     assert [kept.realized, kept.fifo, kept.drawdown_max, book.quantity] == [-9, -9, 14, 2]
     again = Fills(tally, Marks(10))

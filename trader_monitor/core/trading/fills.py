@@ -178,7 +178,7 @@ class Fills:
         position = self.holdings.positions.get((key, None))
         if position is None:
             return
-        tail = self.holdings.tails[report.source, report.account]
+        tail = self.holdings.tail((report.source, report.account))
         tail.settle()
         book = position.state
         if report.multiplier is not None:
