@@ -20,6 +20,7 @@ NAMES = {
     "alert_latency": "from a sample over HTTP to the webhook, beside Prometheus with Alertmanager",
     "ingest": "durable ingest through the doors of the daemon, beside Redis streams and SQLite",
     "journal": "durable ingest below the doors, and how soon a journal of a million events opens",
+    "predictions": "predictions of 100 features kept and read as float32 rows, beside JSON in SQLite",
     "fanout": "processor time per delivery of the live feed, beside raw writes",
     "rules": "10,000 series and 100 rules: a step of one sample, and all in full",
     "range_query": "range queries over a day, beside Prometheus",

@@ -47,8 +47,9 @@ _WORDS = msgspec.msgpack.Decoder(list[str])
 
 
 class Layout(NamedTuple):
-    """The columns of a row. `check` is a checksum of their names."""
+    """The columns of a row, as they are `given` and in their order. `check` is a checksum of their names."""
 
+    given: tuple[str, ...]
     names: tuple[str, ...]
     check: int
     values: Callable[[Features], Sequence[Any]]
@@ -59,7 +60,7 @@ def _layout(given: tuple[str, ...]) -> Layout:
     names = tuple(sorted(given))
     # One name is always in order, so that the getter below has two or more, and gives a tuple.
     values: Callable[[Any], Any] = _as_given if names == given else itemgetter(*names)
-    return Layout(names, crc32(_ENCODER.encode(names)), values, struct.Struct(f"<{len(names)}f"))
+    return Layout(given, names, crc32(_ENCODER.encode(names)), values, struct.Struct(f"<{len(names)}f"))
 
 
 def _as_given(features: Features) -> Sequence[Any]:
@@ -69,6 +70,8 @@ def _as_given(features: Features) -> Sequence[Any]:
 EMPTY = _layout(())
 """Of a prediction without features."""
 _KNOWN: dict[tuple[str, ...], Layout] = {}
+_LAST = [EMPTY]
+"""Most often it is the one of the row before: to compare names is quicker than to hash them."""
 
 
 def layout_of(features: Features | None) -> Layout:
@@ -76,11 +79,15 @@ def layout_of(features: Features | None) -> Layout:
     if not features:
         return EMPTY
     given = tuple(features)
+    last = _LAST[0]
+    if last.given == given:
+        return last
     known = _KNOWN.get(given)
     if known is None:
         if len(_KNOWN) >= _ROOM:
             _KNOWN.clear()
         known = _KNOWN[given] = _layout(given)
+    _LAST[0] = known
     return known
 
 
