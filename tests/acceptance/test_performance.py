@@ -127,6 +127,12 @@ async def test_a_model_decays_and_is_rolled_back(tmp_path: Path) -> None:
             assert kept(house).scores == before.scores, "the baseline is taken once"
             assert (result.verdict, result.severity, result.task) == ("severe", 3, "binary")
             assert [each.action for each in result.recommendations[:2]] == ["roll back", "retrain"]
+            told_by_api = await house.get("/v1/models/performance", model="direction", version="1", last="1")
+            assert told_by_api["runs"][-1]["verdict"] == "severe"
+            status, report = await house.command("report", "performance", "--model", "direction")
+            assert status == 0, report
+            assert "roll back" in report
+            assert "WINDOW 7D" in report
             # The labels were wrong: the feed says so, and the later word counts.
             restated = [each | {"at": each["at"] + 60.0} for each in outcomes(bad[:300])]
             await house.send(*restated)

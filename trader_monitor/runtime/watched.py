@@ -53,7 +53,7 @@ class Watched:
 
     def figures(self) -> Iterator[Figure]:
         """Of all versions that predictions came of, or that have a baseline."""
-        for watch in self.versions.values():
+        for watch in tuple(self.versions.values()):  # who reads with pauses must not meet a change
             yield from watch.figures()
-        for figures in self.performance.values():
+        for figures in tuple(self.performance.values()):
             yield from figures
