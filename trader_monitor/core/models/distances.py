@@ -33,6 +33,8 @@ __all__ = [
 ]
 
 STRIDE = 16
+ABREAST = 16
+"""Columns that are taken out of a table at once: as many as one cache line of it has a part of, twice."""
 
 
 class Reference(NamedTuple):
@@ -122,11 +124,15 @@ def kolmogorov_smirnov(reference: Reference, ordered: Ordered) -> float:
 def ks_and_psi(references: Sequence[Reference], window: NDArray[np.floating[Any]]) -> tuple[Floats, Floats]:
     """Both of each column of `window` (rows x features) against its reference; NaN where a column has no number.
 
-    Beside the window it takes room for one column.
+    Beside the window it takes room for 16 columns.
     """
     ks, psi = np.full(len(references), np.nan), np.full(len(references), np.nan)
     for place, reference in enumerate(references):
-        ordered = finite_part(np.sort(window[:, place].astype(reference.ordered.dtype, copy=False)))
+        if place % ABREAST == 0:
+            columns = np.ascontiguousarray(window[:, place : place + ABREAST].T)
+        column = columns[place % ABREAST].astype(reference.ordered.dtype, copy=False)
+        column.sort()
+        ordered = finite_part(column)
         if len(ordered):
             ks[place] = kolmogorov_smirnov(reference, ordered)
             psi[place] = population_stability(reference.counts, bin_counts(ordered, reference.edges))
@@ -143,8 +149,10 @@ def _ranks(ordered: Ordered, at: Ordered) -> tuple[NDArray[np.int64], NDArray[np
 
 def bin_counts(ordered: Ordered, edges: Ordered) -> NDArray[np.int64]:
     """How many of `ordered` are in each bin; a bin is closed on the right."""
-    found: NDArray[np.int64] = np.diff(np.searchsorted(ordered, edges, side="right"), prepend=0, append=len(ordered))
-    return found
+    upto = np.empty(len(edges) + 2, dtype=np.int64)
+    upto[0], upto[-1] = 0, len(ordered)
+    upto[1:-1] = ordered.searchsorted(edges, side="right")
+    return upto[1:] - upto[:-1]
 
 
 def population_stability(before: NDArray[np.int64], after: NDArray[np.int64]) -> float:
@@ -153,10 +161,12 @@ def population_stability(before: NDArray[np.int64], after: NDArray[np.int64]) ->
     A bin that is empty on one side counts as half a row there; one that is empty on both is left out. Where nothing
     is empty this is the textbook's index. Both tables hold at least one row.
     """
-    held = (before > 0) | (after > 0)
-    p = np.maximum(before[held], 0.5) / before.sum()
-    q = np.maximum(after[held], 0.5) / after.sum()
-    return float(((q - p) * np.log(q / p)).sum())
+    total = before + after
+    if not total.all():
+        before, after = before[total > 0], after[total > 0]
+    p = np.maximum(before, 0.5) / before.sum()
+    q = np.maximum(after, 0.5) / after.sum()
+    return float((q - p) @ np.log(q / p))
 
 
 def jensen_shannon(before: NDArray[np.int64], after: NDArray[np.int64]) -> float:
