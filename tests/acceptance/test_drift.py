@@ -128,6 +128,11 @@ async def test_a_shift_is_found_and_told_and_a_kill_in_the_middle_loses_nothing(
             await send(house, 40_000, 1000)
             await desk.want(resolved("drift"), within=20)
             await until_seen(house, 4000)
+            assert await house.value('model_stream_drift_alarm{feature="f0"}') == 1.0, "it stands"
+            code, said = await house.command("baseline", "reset", "momentum", "--version", "3", "--feature", "f0")
+            assert (code, said) == (0, "alarms let go: f0\n")
+            await house.until('model_stream_drift_alarm{feature="f0"}', lambda value: value == 0.0)
+            assert await house.value('model_stream_drift_alarm{feature="f1"}') == 1.0
             (model,) = (await house.get("/v1/models"))["models"]
             assert (model["rows"], model["baseline"]["features"]) == (7000, 8)
         finally:

@@ -160,6 +160,18 @@ async def test_one_job_at_a_time_and_a_bounded_number_wait(monkeypatch: pytest.M
     assert meters.get("monitor_statistics_jobs_total", job="trial_job", outcome="busy") == 1
 
 
+async def test_who_has_no_patience_is_told_to_come_again() -> None:
+    async with working() as worker:
+        hanging = asyncio.create_task(do(worker, "hang"))
+        await asyncio.sleep(0)
+        with pytest.raises(Busy, match="busy with other jobs"):
+            await worker.run(JOB, Asked("add"), within=WITHIN, patience=0.05)
+        hanging.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await hanging
+        assert (await worker.run(JOB, Asked("add", [2.0]), within=WITHIN, patience=0.05)).total == 2.0
+
+
 async def test_what_a_library_prints_does_not_run_into_the_answers() -> None:
     async with working() as worker:
         assert (await do(worker, "print", 1.0)).total == 1.0

@@ -1,8 +1,9 @@
 """Baselines of models: what their features and predictions looked like when they were fit for use.
 
 `set` makes them of a file, or of the predictions of the last days, and puts them in the place of the version's earlier
-ones; versions stand side by side. `list` shows which there are, `show` what they hold. While a daemon runs, it keeps
-them; where none runs, the store of the configuration is opened instead.
+ones; versions stand side by side. `list` shows which there are, `show` what they hold. `reset` lets go of the alarms
+of the streaming detectors, which stand until then or until another baseline is set. While a daemon runs, it keeps all
+this; where none runs, the store of the configuration is opened instead.
 
 In a file each column is a feature, in the order of time; a column that is the model's own output, its probability or
 its label is named by --output, --probability, --label, and that of time by --time. A column of texts is a category;
@@ -36,8 +37,9 @@ EXAMPLES = """
   trader-monitor baseline list
   trader-monitor baseline show momentum --version 3
   trader-monitor baseline show momentum --version 3 --feature rsi
+  trader-monitor baseline reset momentum --version 3 --feature rsi
 """
-COMMANDS = ("set", "show", "list")
+COMMANDS = ("set", "show", "list", "reset")
 GROUP = 10
 """Columns of one step: the progress bar moves as often."""
 WATCHED_ROWS = 50_000
@@ -47,8 +49,8 @@ WISHED = 1_000
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "trader-monitor baseline {set | show | list} [MODEL] [--version V] [options]"
-    parser.add_argument("what", metavar="COMMAND", choices=COMMANDS, help="set, show or list")
+    parser.usage = "trader-monitor baseline {set | show | list | reset} [MODEL] [--version V] [options]"
+    parser.add_argument("what", metavar="COMMAND", choices=COMMANDS, help="set, show, list or reset")
     parser.add_argument("model", metavar="MODEL", nargs="?", help="the model, as its predictions name it")
     parser.add_argument("--version", metavar="V", help="its version")
     given = parser.add_argument_group("of set")
@@ -60,7 +62,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         given.add_argument(f"--{name}", metavar="COLUMN", help=f"the column that is the model's {name}")
     given.add_argument("--time", metavar="COLUMN", help="the column of time: no feature")
     given.add_argument("--quiet", action="store_true", help="no progress")
-    parser.add_argument("--feature", metavar="F", help="of show: one feature, with all that is known of it")
+    parser.add_argument("--feature", metavar="F", help="of show and reset: one feature")
     door_arguments(parser)
 
 
@@ -77,6 +79,8 @@ def run(args: argparse.Namespace) -> int:
                 return _set(args, desk)
             case "show":
                 return _show(args, desk)
+            case "reset":
+                return _reset(args, desk)
             case _:
                 return _list(args, desk)
     finally:
@@ -267,6 +271,18 @@ def _show(args: argparse.Namespace, desk: Desk) -> int:
             ],
         )
     )
+    return Exit.OK
+
+
+def _reset(args: argparse.Namespace, desk: Desk) -> int:
+    if not args.version:
+        raise Failure("say which version: --version V", Exit.USAGE)
+    _found(desk.versions(), args.model, args.version, of="baselines")
+    let_go = desk.reset(args.model, args.version, [args.feature] if args.feature else [])
+    if args.json:
+        print(json.dumps({"model": args.model, "version": args.version, "reset": let_go}, ensure_ascii=False))
+    else:
+        print(f"alarms let go: {', '.join(map(clean, let_go)) or 'none stood'}")
     return Exit.OK
 
 

@@ -75,6 +75,8 @@ class Desk(Protocol):
 
     def performances(self, model: str, version: str, last: int) -> list[PerformanceResult]: ...
 
+    def reset(self, model: str, version: str, features: list[str]) -> list[str]: ...
+
     def close(self) -> None: ...
 
 
@@ -154,6 +156,11 @@ class Remote:
     def commit(self, model: str, version: str, token: str) -> int:
         body = {"model": model, "version": version, "token": token}
         return int(self._door.post("/v1/models/baselines/commit", body)["baselines"])
+
+    def reset(self, model: str, version: str, features: list[str]) -> list[str]:
+        body = {"model": model, "version": version, "features": features}
+        let_go: list[str] = self._door.post("/v1/models/detectors/reset", body)["reset"]
+        return let_go
 
     def drifts(self, model: str, version: str, last: int) -> list[DriftResult]:
         from trader_monitor.core.models.verdict import DriftResult
@@ -257,6 +264,17 @@ class Local:
 
     def commit(self, model: str, version: str, token: str) -> int:
         return self._write(lambda db: model_store.commit(db, model, version, token, time.time()))
+
+    def reset(self, model: str, version: str, features: list[str]) -> list[str]:
+        from trader_monitor.runtime.statistics import detect
+
+        path = str(self._path)
+        asked = detect.Asked(path=path, model=model, version=version, reset=True, features=tuple(features))
+        self._write(lambda db: None)  # from now on nobody else writes
+        answer = self._asked(lambda: detect.run(asked, lambda done, total: None))
+        states = [model_store.DetectorState(each.id, answer.after, each.body) for each in answer.states]
+        self._write(lambda db: model_store.keep_detectors(db, time.time(), answer.before, states))
+        return answer.reset
 
     def drifts(self, model: str, version: str, last: int) -> list[DriftResult]:
         from trader_monitor.runtime.statistics.drift import DriftRun

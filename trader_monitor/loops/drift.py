@@ -192,13 +192,13 @@ class _Rounds:
         env = self._env
         while True:
             asked = detect.Asked(path=str(self._path), model=watch.model, version=watch.version, rows=DETECT_ROWS)
-            answer = await env.statistics.run(detect.JOB, asked, within=WITHIN)
-            states = [model_store.DetectorState(each.id, answer.after, each.body) for each in answer.states]
-            at = env.clock.now().wall
-            if not await env.journal.store.write(
-                partial(model_store.keep_detectors, at=at, before=answer.before, states=states)
-            ):
-                return  # another baseline was set meanwhile: its detectors begin at the next round
+            async with env.watched.turn:
+                answer = await env.statistics.run(detect.JOB, asked, within=WITHIN)
+                states = [model_store.DetectorState(each.id, answer.after, each.body) for each in answer.states]
+                at = env.clock.now().wall
+                keep = partial(model_store.keep_detectors, at=at, before=answer.before, states=states)
+                if not await env.journal.store.write(keep):
+                    return  # another baseline was set meanwhile: its detectors begin at the next round
             watch.stream = tuple(answer.figures)
             for alarm in answer.alarms:
                 log.warning("a feature has shifted", model=watch.model, version=watch.version, **structs.asdict(alarm))

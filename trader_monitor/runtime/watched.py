@@ -6,6 +6,7 @@ anew from the store at a start.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -48,6 +49,8 @@ class Watched:
     """By model and version."""
 
     versions: dict[tuple[str, str], Watch] = field(default_factory=dict)
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by whoever reads the detectors' states, until they are written again."""
     performance: dict[tuple[str, str], tuple[Figure, ...]] = field(default_factory=dict)
     """What outcomes say of a version."""
 

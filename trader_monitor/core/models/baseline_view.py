@@ -6,11 +6,9 @@ from msgspec import Struct
 
 from trader_monitor.core.models.baseline import PERCENTILES, Baseline, Kind
 
-__all__ = ["LEAST_ROWS", "BaselineView", "Share", "view"]
+__all__ = ["BaselineView", "Share", "view"]
 
 SHOWN = 20
-LEAST_ROWS = 1_000
-"""Rows from which the streaming detectors keep their promise as it is; with fewer, evidence comes later or never."""
 
 
 class Share(Struct, frozen=True):

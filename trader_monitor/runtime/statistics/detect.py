@@ -21,12 +21,15 @@ __all__ = ["JOB", "Answered", "Asked", "State", "run"]
 
 
 class Asked(Struct, frozen=True, kw_only=True):
-    """At most so many rows, or a few more: they are taken in by whole parts. None of them: the figures as they are."""
+    """At most so many rows, or a few more: they are taken in by whole parts. With `reset` the alarms of those features
+    (of all, where none is named) are let go, and their streams begin from nought."""
 
     path: str
     model: str
     version: str
-    rows: int
+    rows: int = 0
+    reset: bool = False
+    features: tuple[str, ...] = ()
 
 
 class State(Struct, frozen=True):
@@ -46,6 +49,8 @@ class Answered(Struct, frozen=True, kw_only=True):
     states: list[State]
     alarms: list[Alarm]
     figures: list[Figure]
+    reset: list[str] = []
+    """Features whose alarms were let go."""
 
 
 JOB = Job(__name__, Asked, Answered)
@@ -76,9 +81,16 @@ def run(asked: Asked, told: Told) -> Answered:
             latched = {alarm.feature for alarm in each.latched}
             each.update(matrix)
             alarms += [alarm for alarm in each.latched if alarm.feature not in latched]
-    states = [State(one.id, each.encode()) for one, each in zip(kept, detectors, strict=True)] if rows else []
+    let_go: list[str] = []
+    if asked.reset:
+        for each in detectors:
+            before_it = {alarm.feature for alarm in each.latched}
+            each.reset(asked.features or None)
+            let_go += sorted(before_it - {alarm.feature for alarm in each.latched})
+    changed = rows or asked.reset
+    states = [State(one.id, each.encode()) for one, each in zip(kept, detectors, strict=True)] if changed else []
     figures = _together([figure for each in detectors for figure in each.figures(model, version)])
-    return Answered(before=before, after=after, rows=rows, states=states, alarms=alarms, figures=figures)
+    return Answered(before=before, after=after, rows=rows, states=states, alarms=alarms, figures=figures, reset=let_go)
 
 
 def _together(figures: list[Figure]) -> list[Figure]:

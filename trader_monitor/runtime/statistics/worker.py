@@ -134,15 +134,26 @@ class Worker:
         """Of the process; None while there is none."""
         return None if self._life is None or self._life.ended else self._life.process.pid
 
-    async def run(self, job: Job[A, R], asked: A, *, within: float, told: Told | None = None) -> R:
-        """The job's answer. Raises JobFailed, Busy or Refused. `within` are seconds from its beginning."""
+    async def run(
+        self, job: Job[A, R], asked: A, *, within: float, patience: float | None = None, told: Told | None = None
+    ) -> R:
+        """The job's answer. Raises JobFailed, Busy or Refused. `within` are seconds from its beginning, `patience` those
+        that it may wait for that."""
         if self._waiting >= WAITING:
             self._count(job, "busy")
             raise Busy(f"{self._waiting} statistics jobs wait already: try again later")
         self._waiting += 1
         try:
-            async with self._turn:
+            try:
+                async with asyncio.timeout(patience):
+                    await self._turn.acquire()
+            except TimeoutError:
+                self._count(job, "busy")
+                raise Busy("the statistics worker is busy with other jobs: try again later") from None
+            try:
                 return await self._taken(job, asked, within, told)
+            finally:
+                self._turn.release()
         finally:
             self._waiting -= 1
 

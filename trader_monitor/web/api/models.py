@@ -32,7 +32,8 @@ Name = Annotated[str, Meta(min_length=1, max_length=512)]
 
 MAX_COLUMNS = 50
 """Columns of one request: each takes a fifth of a second."""
-WITHIN = 50.0
+WITHIN, PATIENCE = 50.0, 5.0
+"""Seconds for a job, and until its turn comes: together less than an answer may take."""
 MAX_BODY = 32 << 20
 MOST_ENTRIES = 10_000
 MOST_RUNS = 100
@@ -65,6 +66,14 @@ class Whole(Struct, forbid_unknown_fields=True):
     model: Name
     version: Name
     token: Name
+
+
+class Reset(Struct, forbid_unknown_fields=True):
+    """The alarms of these features (of all, where none is named) are let go."""
+
+    model: Name
+    version: Name
+    features: Annotated[tuple[Name, ...], Meta(max_length=2_000)] = ()
 
 
 def routes(env: Env) -> list[web.RouteDef]:
@@ -134,7 +143,7 @@ def routes(env: Env) -> list[web.RouteDef]:
             until=ask.until,
             now=now,
         )
-        answer = await env.statistics.run(baseline.JOB, question, within=WITHIN)
+        answer = await env.statistics.run(baseline.JOB, question, within=WITHIN, patience=PATIENCE)
         watched = {} if answer.detectors is None else {ask.columns[0]: answer.detectors}
         write = partial(model_store.stage, model=ask.model, version=ask.version, token=ask.token, at=now)
         await _written(partial(write, bodies=answer.baselines, detectors=watched))
@@ -169,6 +178,24 @@ def routes(env: Env) -> list[web.RouteDef]:
         if not count:
             return refusal(404, "nothing is staged under this token", "send the baselines first")
         return _json({"baselines": count, "at": now})
+
+    async def reset(request: web.Request) -> web.Response:
+        """Lets go of the streaming detectors' alarms."""
+        from trader_monitor.runtime.statistics import detect
+
+        ask = msgspec.json.decode(await request.read(), type=Reset)
+        question = detect.Asked(path=str(path.absolute()), reset=True, **msgspec.structs.asdict(ask))
+        async with env.watched.turn:
+            answer = await env.statistics.run(detect.JOB, question, within=WITHIN, patience=PATIENCE)
+            states = [model_store.DetectorState(each.id, answer.after, each.body) for each in answer.states]
+            at = env.clock.now().wall
+            await _written(partial(model_store.keep_detectors, at=at, before=answer.before, states=states))
+        watch = env.watched.versions.get((ask.model, ask.version))
+        if watch is not None:
+            watch.stream = tuple(answer.figures)
+        if not states:
+            return refusal(404, f"{ask.model} {ask.version} has no detectors", "set a baseline first")
+        return _json({"reset": answer.reset})
 
     async def runs(request: web.Request) -> web.Response:
         """The runs of drift of a model version, the oldest first."""
@@ -216,6 +243,7 @@ def routes(env: Env) -> list[web.RouteDef]:
         web.post("/v1/models/baselines", _told(compute)),
         web.put("/v1/models/baselines", _told(stage)),
         web.post("/v1/models/baselines/commit", _told(commit)),
+        web.post("/v1/models/detectors/reset", _told(reset)),
         web.get("/v1/models/runs", _told(runs)),
         web.get("/v1/models/performance", _told(performance)),
         web.get("/v1/models/audit", _told(audit)),
