@@ -137,8 +137,8 @@ class Worker:
     async def run(
         self, job: Job[A, R], asked: A, *, within: float, patience: float | None = None, told: Told | None = None
     ) -> R:
-        """The job's answer. Raises JobFailed, Busy or Refused. `within` are seconds from its beginning, `patience` those
-        that it may wait for that."""
+        """The job's answer. Raises JobFailed, Busy or Refused. `within` are seconds from its beginning, `patience`
+        those that it may wait for its turn."""
         if self._waiting >= WAITING:
             self._count(job, "busy")
             raise Busy(f"{self._waiting} statistics jobs wait already: try again later")
