@@ -402,6 +402,26 @@ def test_nothing_crosses_that_is_not_what_it_says(fields: dict[str, Any], tag: s
             assert all(math.isfinite(v) for v in msgspec.structs.astuple(fact) if isinstance(v, float))
 
 
+ODD_FEATURES = [
+    ({"a": math.nan, "b": 1.0}, "$.features.a", "expected a finite number, or null, got NaN"),
+    ({"b": 1.0, "a": -math.inf}, "$.features.a", "expected a finite number, or null, got -Infinity"),
+    ({"a": 1e39, "b": None}, "$.features.a", "expected a number within float32 (3.4e38), got 1e+39"),
+    ({"a": b"x"}, "$.features.a", "expected a finite number or a text"),
+    ({"a": True}, "$.features.a", "expected a finite number or a text"),
+]
+
+
+@pytest.mark.parametrize(("features", "path", "error"), ODD_FEATURES)
+def test_features_that_only_messagepack_can_say_are_refused_too(
+    features: dict[str, object], path: str, error: str
+) -> None:
+    event = {"type": "prediction", "at": NOW, "model": "m", "version": "1", "output": 1.0}
+    one = msgspec.msgpack.encode(event | {"features": features})
+    for body in (one, b"\x91" + one):
+        (first,) = packed(body).errors
+        assert (first.path, error in first.error) == (path, True), first
+
+
 def packed_or_none(value: object) -> Border | None:
     try:
         return packed(msgspec.msgpack.encode(value))
