@@ -27,10 +27,8 @@ from trader_monitor.config.live import fixed_changes, secrets, with_fixed
 from trader_monitor.config.load import load
 from trader_monitor.core.alerts.judge import compile_rules
 from trader_monitor.core.facts import ChildDied, Samples
-from trader_monitor.loops.appraise import appraise
 from trader_monitor.loops.check import check
 from trader_monitor.loops.collect import collect
-from trader_monitor.loops.drift import drift
 from trader_monitor.loops.evaluate import evaluate
 from trader_monitor.loops.notify import notify
 from trader_monitor.loops.pulse import pulse
@@ -90,6 +88,18 @@ def run(path: Path, *, log_format: Format | None = None) -> int:
     except (CannotBind, StoreLocked, SchemaNewer) as error:
         print(f"trader-monitor: {error}", file=sys.stderr)
     return FAILED
+
+
+async def watch_drift(env: Env) -> None:
+    from trader_monitor.loops.drift import drift  # what models need is not needed to be ready
+
+    await drift(env)
+
+
+async def watch_performance(env: Env) -> None:
+    from trader_monitor.loops.appraise import appraise
+
+    await appraise(env)
 
 
 class House:
@@ -223,8 +233,8 @@ class House:
                 ),
             ],
             "measure": [
-                Child("drift", partial(drift, env)),
-                Child("appraise", partial(appraise, env)),
+                Child("drift", partial(watch_drift, env)),
+                Child("appraise", partial(watch_performance, env)),
                 *(
                     Child(f"collect:{name}", partial(collect, env, name), made_of=table)
                     for name, table in config.collectors.items()

@@ -35,7 +35,7 @@ class TinyBoard:
         self.closures = Closures()
         whole = Board(self.series)
         self.accounts, self.exchanges, self.agents = whole.accounts, whole.exchanges, whole.agents
-        self.trading = whole.trading
+        self.trading, self.counts = whole.trading, whole.counts
 
     def fold(self, fact: Fact) -> None:
         match fact:

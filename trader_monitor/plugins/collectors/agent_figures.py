@@ -7,9 +7,10 @@ from typing import ClassVar
 from msgspec import Struct
 
 from trader_monitor.runtime.env import Env
-from trader_monitor.runtime.figures import figured
 from trader_monitor.runtime.readings import Reading
 from trader_monitor.runtime.registry import collector
+
+REPORTED = ("decision",)
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
@@ -21,4 +22,8 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
 @collector("agent_figures", Options)
 async def agent_figures(options: Options, env: Env) -> list[Reading]:
     """Accuracy, calibration, consensus, latency and failures of agents."""
+    if env.board.counts.keys().isdisjoint(REPORTED):
+        return []
+    from trader_monitor.runtime.figures import figured  # with all that it needs: not before there is something to say
+
     return await figured(env, "agents")

@@ -10,7 +10,6 @@ import msgspec
 from aiohttp import web
 
 from trader_monitor.core.figure import CONFIDENCE, Figure
-from trader_monitor.runtime.figures import PAUSE_AFTER, SHOWN, figures_of
 from trader_monitor.web.app import refusal
 
 if TYPE_CHECKING:
@@ -23,6 +22,8 @@ def routes(env: Env) -> list[web.RouteDef]:
     """`?room=accounts` and `?name=account_sharpe_ratio` choose; any other parameter is a label, as `?source=my-bot`."""
 
     async def figures(request: web.Request) -> web.Response:
+        from trader_monitor.runtime.figures import PAUSE_AFTER, SHOWN, figures_of  # not before somebody asks
+
         asked = dict(request.query)
         room, name = asked.pop("room", None), asked.pop("name", None)
         if room is not None and room not in SHOWN:
