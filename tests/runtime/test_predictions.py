@@ -339,6 +339,33 @@ async def test_a_damaged_part_is_told_and_the_rest_salvaged(tmp_path: Path) -> N
     await journal.close()
 
 
+@pytest.mark.parametrize("batch_is_lost", [False, True])
+async def test_numbers_that_were_lost_are_given_again_without_harm(tmp_path: Path, batch_is_lost: bool) -> None:
+    """A schema that is lost takes its rows along: another will get its number, and they would be read by its names.
+    So does a batch: the next one gets its numbers, and theirs would be taken."""
+    path = tmp_path / "store.db"
+    journal = await opened(path)
+    await journal.record([trade(0)])
+    await journal.record([predicted(1, context={"audit": True}), predicted(2, model="n", features={"lost": 7.0})])
+    await left(journal)
+    db = sqlite3.connect(path)
+    db.execute("UPDATE prediction_schema SET names = zeroblob(length(names)) WHERE model = 'n'")
+    damaged = "batch SET crc = crc + 1 WHERE seq = 2" if batch_is_lost else "boot SET name = name || 'x'"
+    db.execute(f"UPDATE {damaged}")
+    db.execute("UPDATE batch SET crc = crc + 1 WHERE seq = 1")
+    db.commit()
+    db.close()
+    journal = await opened(path)
+    assert "put aside" in (journal.degraded or "")
+    assert journal.board.counts == ({} if batch_is_lost else {"prediction": 1})
+    await journal.record([predicted(3, model="n", features={"new": 1.0}), predicted(4, context={"audit": True})])
+    found = read(path, "n")
+    assert (found.columns, found.matrix.tolist()) == (("new",), [[1.0]])
+    assert (read(path, "m").at - NOW).tolist() == ([4.0] if batch_is_lost else [1.0, 4.0])
+    assert len(entries(path)) == (1 if batch_is_lost else 2)
+    await journal.close()
+
+
 async def test_predictions_stand_among_others_as_they_did(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     journal = await opened(path)

@@ -11,6 +11,7 @@ import sqlite3
 import zlib
 from collections.abc import Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +34,12 @@ class _Table(NamedTuple):
     name: str
     columns: int
     newest_first: bool = False
+    where: str = ""
+    """What must hold for a row (?1 is its first column) to be of any use."""
+
+
+_BESIDE = "(SELECT seq + facts FROM batch WHERE seq <= ?1 ORDER BY seq DESC LIMIT 1) > ?1"
+"""The batch that it stands beside is there: the numbers of one that is lost are given anew."""
 
 
 _TABLES = (
@@ -44,10 +51,10 @@ _TABLES = (
     _Table("baseline", 8),
     _Table("detector", 9),
     _Table("performance_memory", 6),
-    _Table("prediction_batch", 8, newest_first=True),
-    _Table("outcome_batch", 8, newest_first=True),
-    _Table("prediction_audit", 6, newest_first=True),
     _Table("batch", 9, newest_first=True),
+    _Table("prediction_batch", 8, newest_first=True, where=f"{_BESIDE} AND ?2 IN (SELECT id FROM prediction_schema)"),
+    _Table("outcome_batch", 8, newest_first=True, where=_BESIDE),
+    _Table("prediction_audit", 6, newest_first=True, where=_BESIDE),
     _Table("drift_run", 7, newest_first=True),
     _Table("block", 11, newest_first=True),
 )
@@ -75,11 +82,12 @@ async def salvage(aside: Path, store: Store) -> Salvaged:
                 rows = await asyncio.to_thread(_read, old, table, piece)
                 lost += len(piece) - len(rows)
                 try:
-                    await store.write(lambda db, table=table, rows=rows: _write(db, table, rows))  # type: ignore[misc]
+                    written = await store.write(partial(_write, table=table, rows=rows))
                 except (sqlite3.Error, OSError) as error:
                     log.error("salvage ends early", table=table.name, reason=str(error))
                     return Salvaged(kept, lost)
-                kept += len(rows)
+                kept += written
+                lost += len(rows) - written
         await store.write(_leave_room)
     return Salvaged(kept, lost)
 
@@ -119,9 +127,14 @@ def _is_whole(table: _Table, row: tuple[Any, ...]) -> bool:
         return False
 
 
-def _write(db: sqlite3.Connection, table: _Table, rows: Sequence[tuple[Any, ...]]) -> None:
-    marks = ",".join("?" * table.columns)
-    db.executemany(f"INSERT OR IGNORE INTO {table.name} VALUES ({marks})", rows)
+def _write(db: sqlite3.Connection, table: _Table, rows: Sequence[tuple[Any, ...]]) -> int:
+    """How many rows were copied, or were there already: all, but for those that belong to what is lost."""
+    marks = ",".join(f"?{number}" for number in range(1, table.columns + 1))
+    if not table.where:
+        db.executemany(f"INSERT OR IGNORE INTO {table.name} VALUES ({marks})", rows)
+        return len(rows)
+    sql = f"INSERT OR IGNORE INTO {table.name} SELECT {marks} WHERE {table.where}"
+    return sum(db.execute(sql, row).rowcount for row in rows)
 
 
 def _leave_room(db: sqlite3.Connection) -> None:
