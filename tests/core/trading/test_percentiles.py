@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trader_monitor.core.trading.intervals import ranks
+from trader_monitor.core.statistics.intervals import ranks
 from trader_monitor.core.trading.percentiles import ERROR, QUANTILES, SMALLEST, Sketches, bucket, sketch_key
 from trader_monitor.core.trading.rolling import Cell
 from trader_monitor.core.trading.shares import merged

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from tests.core.trading.test_recordings import folded, recorded
 from trader_monitor.core.figure import Figure
+from trader_monitor.core.statistics.intervals import student
 from trader_monitor.core.trading.ledger import Ledger
-from trader_monitor.core.trading.results import figures, student95
+from trader_monitor.core.trading.results import figures
 
 KEY = ("bot", "main", "USD")
 
@@ -80,7 +81,7 @@ def test_running_sums_are_the_formulas_over_all_results(results: list[float]) ->
     expectancy = found["round_trip_expectancy"]
     assert expectancy.value == pytest.approx(mean(results), abs=1e-9)
     assert expectancy.interval is not None
-    half = student95(n - 1) * stdev(results) / math.sqrt(n)
+    half = student(n - 1) * stdev(results) / math.sqrt(n)
     assert expectancy.interval.high - expectancy.interval.low == pytest.approx(2 * half, abs=1e-9)
     wins, losses = [r for r in results if r > 0], [r for r in results if r < 0]
     assert found["round_trip_win_ratio"].value == len(wins) / n, "a trip that broke even counts below the line"
@@ -100,13 +101,6 @@ def test_running_sums_are_the_formulas_over_all_results(results: list[float]) ->
     assert math.log(factor.interval.high / factor.interval.low) == pytest.approx(
         2 * 1.959963984540054 * math.sqrt(variance), rel=1e-6
     )
-
-
-def test_student_s_quantile_is_scipy_s() -> None:
-    """scipy.stats.t.ppf(0.975, df) of scipy 1.17.1."""
-    for freedom, quantile in ((9, 2.262157162798205), (15, 2.131449545559776), (30, 2.0422724563012378)):
-        assert student95(freedom) == pytest.approx(quantile, abs=2e-5)
-    assert student95(1000) == pytest.approx(1.9623390808264083, abs=1e-10)
 
 
 UNKNOWN = [

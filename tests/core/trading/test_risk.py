@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from trader_monitor.core.trading.risk import historical, needed_for, normal, order_statistics
+from trader_monitor.core.trading.risk import historical, needed_for, normal
 
 
 def returns(seed: int, n: int) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -32,18 +32,6 @@ def test_the_quantile_is_numpys_and_the_normal_one_scipys(seed: int, n: int) -> 
         assert fitted.var.value == pytest.approx(-stats.norm.ppf(share, mean, sd), rel=1e-9)
         tail = stats.truncnorm.mean(-np.inf, stats.norm.ppf(share), mean, sd)
         assert fitted.cvar.value == pytest.approx(-tail, rel=1e-9)
-
-
-@pytest.mark.parametrize("share", [0.01, 0.05])
-@pytest.mark.parametrize("n", [50, 71, 72, 250, 367, 368, 1000, 3650])
-def test_the_ranks_of_the_interval_are_those_of_the_binomial_distribution(n: int, share: float) -> None:
-    found = order_statistics(n, share)
-    bounded = (1 - share) ** n <= 0.025
-    assert (found is not None) == bounded
-    if found is not None:
-        low, high = found
-        assert stats.binom.cdf(low - 1, n, share) <= 0.025 < stats.binom.cdf(low, n, share)
-        assert stats.binom.sf(high - 1, n, share) <= 0.025 < stats.binom.sf(high - 2, n, share)
 
 
 FEW = "99 daily returns are known, 100 are needed"

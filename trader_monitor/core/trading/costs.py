@@ -6,7 +6,8 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 
-from trader_monitor.core.figure import Z95, Figure, Interval, Pairs, exact, missing, sampled
+from trader_monitor.core.figure import Figure, Pairs, exact, missing, sampled
+from trader_monitor.core.statistics.intervals import around
 from trader_monitor.core.trading.execution import (
     CURRENCIES,
     IMPACT,
@@ -150,6 +151,6 @@ def _weighted(
     spread = product2 - 2.0 * value * cross + value * value * weight2
     interval, open = None, "one observation has no spread" if n < 2 else "all observations are equal"
     if n > 1 and spread > 1e-12 * product2:
-        half = Z95 * math.sqrt(spread * n / (n - 1)) / weight
-        interval, open = Interval(value - half, value + half, "normal, linearised ratio"), ""
+        error = math.sqrt(spread * n / (n - 1)) / weight
+        interval, open = around(value, error, "normal, linearised ratio"), ""
     return sampled("trade_slippage_mean_ratio", labels, value, n, _WEIGHTED, interval, open=open)

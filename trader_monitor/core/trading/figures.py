@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from typing import NamedTuple, TypeAlias
 
-from trader_monitor.core.figure import Figure, Interval, exact, missing, sampled
+from trader_monitor.core.figure import Figure, Interval, Pairs, exact, missing, sampled
 from trader_monitor.core.trading.accounts import AccountKey, Accounts
 from trader_monitor.core.trading.curve import DAY, WINDOWS, Curve
 from trader_monitor.core.trading.drawdown import DRAWDOWNS, Reading, drawdowns
@@ -32,14 +32,11 @@ _EPOCH = date(1970, 1, 1).toordinal()
 _FROM = "simple returns from close to close"
 
 
-Pairs: TypeAlias = tuple[tuple[str, str], ...]
-
-
 class _Loss(NamedTuple):
     """A loss as a ratio of equity, and its figure's name and labels without the unit."""
 
     name: str
-    labels: tuple[tuple[str, str], ...]
+    labels: Pairs
     estimate: Estimate
     convention: str
 

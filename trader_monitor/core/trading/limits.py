@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeAlias
 
-from trader_monitor.core.figure import Figure, Interval, exact, missing, sampled
+from trader_monitor.core.figure import Figure, Interval, Pairs, exact, missing, sampled
 from trader_monitor.core.trading.accounts import AccountKey
 from trader_monitor.core.trading.curve import DAY, WINDOWS, Curve
 from trader_monitor.core.trading.estimate import Estimate, measured, unknown
@@ -13,8 +12,6 @@ from trader_monitor.core.trading.sums import Exposure
 from trader_monitor.core.trading.terms import LIMITS, Terms
 
 __all__ = ["limit_figures"]
-
-Pairs: TypeAlias = tuple[tuple[str, str], ...]
 
 _FLAT = Exposure(0.0, 0.0, 0.0, 0.0, 0, 0, 0.0, 0.0)
 _NO_EQUITY = "no equity is reported in this currency"

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 
 from trader_monitor.core.figure import Figure, Interval, Pairs, missing, sampled
-from trader_monitor.core.trading.intervals import ranks
+from trader_monitor.core.statistics.intervals import ranks
 from trader_monitor.core.trading.rolling import Cell
 
 __all__ = ["ERROR", "QUANTILES", "Sketch", "Sketches", "bucket", "sketch_key"]

@@ -13,17 +13,8 @@ import numpy as np
 
 from trader_monitor.core.figure import Z95, Interval, wilson
 from trader_monitor.core.samples import Floats
-from trader_monitor.core.trading.estimate import (
-    Estimate,
-    around,
-    constant,
-    delta,
-    lags,
-    long_run,
-    measured,
-    refusal,
-    unknown,
-)
+from trader_monitor.core.statistics.standard_errors import delta, lags, long_run, sharpe_iid
+from trader_monitor.core.trading.estimate import Estimate, around, constant, measured, refusal, unknown
 
 __all__ = ["ERRORS", "Performance", "drawdown_of", "per_period", "performance"]
 
@@ -117,10 +108,10 @@ def performance(
 
     sd = math.sqrt(spread * n / (n - 1))
     ratio = mean / sd
-    iid = math.sqrt((1.0 + ratio * ratio / 2.0) / n)
+    iid = sharpe_iid(ratio, n)
     gmm = delta(robust, np.array([1.0 / sd, -mean / (2.0 * sd**3), 0.0, 0.0]), n)
     own = "a standard error has no interval of its own"
-    sharpe_iid, sharpe_gmm = (Estimate(root * error, n, open=own) for error in (iid, gmm))
+    error_iid, error_gmm = (Estimate(root * error, n, open=own) for error in (iid, gmm))
     sharpe = around(root * ratio, root * max(iid, gmm), n, _LO)
 
     sortino = unknown(n, "no daily return is below the risk-free rate")
@@ -133,9 +124,7 @@ def performance(
     error = max(1.0 / math.sqrt(2.0 * n), delta(robust, np.array([0.0, 0.5 / sd**2, 0.0, 0.0]), n))
     bounds = Interval(root * sd * _exp(-Z95 * error), root * sd * _exp(Z95 * error), f"{ERRORS}, of its logarithm")
     volatility = Estimate(root * sd, n, bounds)
-    return Performance(
-        sharpe, sharpe_iid, sharpe_gmm, sortino, calmar, volatility, cagr, drawdown, best, worst, positive
-    )
+    return Performance(sharpe, error_iid, error_gmm, sortino, calmar, volatility, cagr, drawdown, best, worst, positive)
 
 
 def _exp(power: float) -> float:

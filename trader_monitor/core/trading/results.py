@@ -12,12 +12,13 @@ import math
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
-from trader_monitor.core.figure import Z95, Figure, Interval, exact, missing, sampled, wilson
+from trader_monitor.core.figure import Z95, Figure, Interval, Pairs, exact, missing, sampled, wilson
+from trader_monitor.core.statistics.intervals import student_interval
 from trader_monitor.core.trading.holdings import StrategyLedgerKey
 from trader_monitor.core.trading.ledger import Ledger
 from trader_monitor.core.trading.shown import LedgerKey
 
-__all__ = ["ENOUGH", "figures", "student95"]
+__all__ = ["ENOUGH", "figures"]
 
 ENOUGH = 10
 """Round trips below which no interval is given for a mean or a ratio of sums."""
@@ -26,19 +27,6 @@ QUANTILES = (0.5, 0.9, 0.99)
 
 _NET = "closed round trips, net of fees"
 _NONE = "no round trip has ended"
-
-
-def student95(freedom: int) -> float:
-    """The 97.5 % quantile of Student's t, from nine degrees of freedom on to four digits (Fisher's expansion;
-    Abramowitz, Stegun 1964, 26.7.5)."""
-    z, n = Z95, freedom
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92_160,
-    )
-    return float(z + sum(term / n**power for power, term in enumerate(terms, 1)))
 
 
 def figures(
@@ -51,11 +39,11 @@ def figures(
         yield from _figures(_labels(source=source, account=account, currency=currency, strategy=strategy), ledger)
 
 
-def _labels(**given: str | None) -> tuple[tuple[str, str], ...]:
+def _labels(**given: str | None) -> Pairs:
     return tuple((name, value) for name, value in given.items() if value)
 
 
-def _figures(labels: tuple[tuple[str, str], ...], ledger: Ledger) -> Iterator[Figure]:
+def _figures(labels: Pairs, ledger: Ledger) -> Iterator[Figure]:
     n, trips = ledger.closed, ledger.trips
     if not n:
         yield missing("round_trip_win_ratio", labels, 0, f"won in all {_NET}", _NONE)
@@ -92,11 +80,10 @@ def _mean_interval(total: Decimal, squared: Decimal, number: int, *, is_whole: b
         return None, f"fewer than {ENOUGH} round trips"
     mean = total / number
     variance = float(max(squared - total * mean, Decimal(0)) / (number - 1))
-    half = student95(number - 1) * math.sqrt(variance / number)
-    return Interval(float(mean) - half, float(mean) + half, "Student t"), ""
+    return student_interval(float(mean), variance, number), ""
 
 
-def _expectancy(labels: tuple[tuple[str, str], ...], ledger: Ledger) -> Figure:
+def _expectancy(labels: Pairs, ledger: Ledger) -> Figure:
     trips, n = ledger.trips, ledger.closed
     total = ledger.profit - ledger.loss
     squared = trips.won_squared + trips.lost_squared
@@ -104,7 +91,7 @@ def _expectancy(labels: tuple[tuple[str, str], ...], ledger: Ledger) -> Figure:
     return sampled("round_trip_expectancy", labels, float(total / n), n, f"mean result of {_NET}", interval, open=open)
 
 
-def _profit_factor(labels: tuple[tuple[str, str], ...], ledger: Ledger) -> Figure:
+def _profit_factor(labels: Pairs, ledger: Ledger) -> Figure:
     """Gross profit by gross loss. The interval is the delta method's on the logarithm of the ratio of two means of the
     same n trips, of which one is zero wherever the other is not, so that their covariance is less the product of the
     means (Oehlert, A note on the delta method, 1992)."""
@@ -126,7 +113,7 @@ def _profit_factor(labels: tuple[tuple[str, str], ...], ledger: Ledger) -> Figur
     return sampled("round_trip_profit_factor", labels, factor, n, how, interval)
 
 
-def _holding(labels: tuple[tuple[str, str], ...], ledger: Ledger) -> Iterator[Figure]:
+def _holding(labels: Pairs, ledger: Ledger) -> Iterator[Figure]:
     trips = ledger.trips
     how = "from the fill that opened a round trip to the one that ended it"
     if not trips.number:

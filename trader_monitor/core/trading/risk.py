@@ -14,19 +14,12 @@ import numpy as np
 
 from trader_monitor.core.figure import Interval
 from trader_monitor.core.samples import Floats
-from trader_monitor.core.trading.estimate import (
-    Estimate,
-    around,
-    constant,
-    delta,
-    lags,
-    long_run,
-    refusal,
-    unknown,
-)
+from trader_monitor.core.statistics.intervals import exact_ranks
+from trader_monitor.core.statistics.standard_errors import delta, lags, long_run
+from trader_monitor.core.trading.estimate import Estimate, around, constant, refusal, unknown
 from trader_monitor.core.trading.performance import ERRORS
 
-__all__ = ["CONFIDENCES", "Risk", "historical", "needed_for", "normal", "order_statistics"]
+__all__ = ["CONFIDENCES", "Risk", "historical", "needed_for", "normal"]
 
 CONFIDENCES = (0.95, 0.99)
 
@@ -72,11 +65,10 @@ def _historical(ordered: Floats, confidence: float) -> Risk:
     place = (n - 1) * share
     below = float(ordered[int(place)])
     quantile = below + (float(ordered[min(int(place) + 1, n - 1)]) - below) * (place % 1.0)
-    bounds = order_statistics(n, share)
-    if bounds is None:
+    low, high = exact_ranks(n, share)
+    if low < 1 or high > n:
         var = Estimate(-quantile, n, open=f"an interval needs {_bounded_from(share)} daily returns")
     else:
-        low, high = bounds
         interval = Interval(-float(ordered[high - 1]), -float(ordered[low - 1]), "order statistics, binomial")
         var = Estimate(-quantile, n, interval)
     tail = ordered[: int(np.searchsorted(ordered, quantile, side="right"))]
@@ -120,21 +112,6 @@ def _normal(mean: float, sd: float, factor: float, robust: Floats, n: int) -> Es
     iid = sd * math.sqrt((1.0 + factor * factor / 2.0) / n)
     error = max(iid, delta(robust, np.array([-1.0, factor / (2.0 * sd)]), n))
     return around(factor * sd - mean, error, n, ERRORS)
-
-
-@lru_cache(maxsize=512)
-def order_statistics(n: int, share: float) -> tuple[int, int] | None:
-    """The ranks (from 1) of the order statistics between which the quantile `share` lies in 95 % of samples of n.
-
-    None where one of them would be beyond the sample.
-    """
-    logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
-    counts = np.arange(n + 1)
-    ways = logs[n] - logs[counts] - logs[n - counts]
-    below = np.cumsum(np.exp(ways + counts * math.log(share) + (n - counts) * math.log1p(-share)))
-    low = int(np.searchsorted(below, 0.025, side="right"))
-    high = int(np.searchsorted(below, 0.975)) + 1
-    return (low, high) if low >= 1 and high <= n else None
 
 
 @lru_cache(maxsize=16)

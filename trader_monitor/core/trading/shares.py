@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trader_monitor.core.figure import Figure, Pairs, missing, sampled, wilson
-from trader_monitor.core.trading.intervals import Mean
+from trader_monitor.core.statistics.intervals import Mean
 from trader_monitor.core.trading.rolling import Cell
 
 __all__ = ["mean", "mean_of", "merged", "share"]

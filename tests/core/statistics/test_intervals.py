@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from trader_monitor.core.trading.intervals import Mean, ranks, student
+from trader_monitor.core.statistics.intervals import Mean, around, exact_ranks, ranks, student
 
 
 def test_student_is_scipy_s() -> None:
@@ -59,6 +59,30 @@ def test_the_order_statistics_enclose_the_quantile_in_95_of_100_samples_and_not_
         if high <= n:
             wider = 3 if n * share * (1 - share) > 24 else 1
             assert stats.binom.sf(high - 1 - wider, n, share) > 0.025, (n, high, "narrower would do")
+
+
+@pytest.mark.parametrize("share", [0.01, 0.05, 0.95])
+@pytest.mark.parametrize("n", [50, 71, 72, 250, 367, 368, 1000, 3650])
+def test_exact_ranks_are_those_of_the_binomial_distribution(n: int, share: float) -> None:
+    low, high = exact_ranks(n, share)
+    assert (low >= 1) == ((1 - share) ** n <= 0.025)
+    assert (high <= n) == (share**n <= 0.025)
+    if low >= 1:
+        assert stats.binom.cdf(low - 1, n, share) <= 0.025 < stats.binom.cdf(low, n, share)
+    if high <= n:
+        assert stats.binom.sf(high - 1, n, share) <= 0.025 < stats.binom.sf(high - 2, n, share)
+
+
+def test_what_is_too_improbable_for_a_number_has_the_ranks_of_the_normal_distribution() -> None:
+    assert exact_ranks(20_000, 0.05) == ranks(20_000, 0.05)
+
+
+def test_an_estimate_s_interval_stays_in_its_range() -> None:
+    low, high, method = around(0.5, 0.1, "delta method")
+    assert (low, high) == pytest.approx(stats.norm.interval(0.95, 0.5, 0.1))
+    assert method == "delta method"
+    assert around(0.1, 0.1, "", 0.0, 1.0).low == 0.0
+    assert around(0.9, 0.1, "", 0.0, 1.0).high == 1.0
 
 
 def test_how_many_it_takes_to_bound_a_percentile() -> None:
