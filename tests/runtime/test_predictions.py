@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import zlib
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from trader_monitor.runtime import prediction_rows
 from trader_monitor.runtime.clock import ManualClock
 from trader_monitor.runtime.journal import Journal
 from trader_monitor.runtime.meters import Meters
+from trader_monitor.runtime.model_store import detector_states
 from trader_monitor.runtime.opening import open_journal
 from trader_monitor.runtime.predictions import Predictions, known, read
 from trader_monitor.runtime.replay import batches
@@ -350,6 +352,7 @@ async def test_numbers_that_were_lost_are_given_again_without_harm(tmp_path: Pat
     await left(journal)
     db = sqlite3.connect(path)
     db.execute("UPDATE prediction_schema SET names = zeroblob(length(names)) WHERE model = 'n'")
+    db.execute("INSERT INTO detector VALUES (1, 'm', '1', 'a', '', 1.0, 99, ?, ?)", (zlib.crc32(b"state"), b"state"))
     damaged = "batch SET crc = crc + 1 WHERE seq = 2" if batch_is_lost else "boot SET name = name || 'x'"
     db.execute(f"UPDATE {damaged}")
     db.execute("UPDATE batch SET crc = crc + 1 WHERE seq = 1")
@@ -358,6 +361,8 @@ async def test_numbers_that_were_lost_are_given_again_without_harm(tmp_path: Pat
     journal = await opened(path)
     assert "put aside" in (journal.degraded or "")
     assert journal.board.counts == ({} if batch_is_lost else {"prediction": 1})
+    with closing(open_read_only(path)) as reader:
+        assert detector_states(reader, "m", "1")[0].cursor == journal.seq, "it reads what comes next"
     await journal.record([predicted(3, model="n", features={"new": 1.0}), predicted(4, context={"audit": True})])
     found = read(path, "n")
     assert (found.columns, found.matrix.tolist()) == (("new",), [[1.0]])

@@ -19,6 +19,7 @@ import msgspec
 import structlog
 
 from trader_monitor.core.facts import Labels
+from trader_monitor.runtime.rows import last_seq
 from trader_monitor.runtime.store import Store, open_read_only
 
 __all__ = ["Salvaged", "salvage"]
@@ -138,7 +139,10 @@ def _write(db: sqlite3.Connection, table: _Table, rows: Sequence[tuple[Any, ...]
 
 
 def _leave_room(db: sqlite3.Connection) -> None:
-    """New series get ids beyond any that was lost, which blocks may still bear."""
+    """New series get ids beyond any that was lost, which blocks may still bear; and who has read predictions up to one
+    that was lost goes on with the next that comes."""
     newest = db.execute("SELECT max(id) FROM series").fetchone()[0] or 0
     labels = msgspec.msgpack.encode((("__name__", "salvaged"), ("until", str(newest))))
     db.execute("INSERT OR IGNORE INTO series VALUES (?, ?)", (newest + _ROOM, labels))
+    for table in ("detector", "drift_run"):
+        db.execute(f"UPDATE {table} SET cursor = min(cursor, ?)", (last_seq(db),))
