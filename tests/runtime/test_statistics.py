@@ -55,7 +55,7 @@ async def test_a_job_is_answered_by_one_process_that_gives_way_to_all_others() -
         second = await do(worker, "add", 4.0)
         assert (first.total, second.total) == (3.5, 4.0)
         assert first.pid == second.pid == worker.pid != os.getpid()
-        assert (first.nice - os.nice(0), first.memory) == (10, 700 << 20)
+        assert (first.nice, first.memory) == (min(os.nice(0) + 10, 19), 700 << 20)
         assert first.oom >= 500
         assert first.environment["OPENBLAS_NUM_THREADS"] == "1"
         assert not {name for name in first.environment if "TOKEN" in name or "SECRET" in name}
