@@ -17,9 +17,9 @@ import numpy as np
 
 from benchmarks.environments import run
 from benchmarks.table import Row
-from trader_monitor.core.models.ranks import Bools, area
+from trader_monitor.core.models.ranks import area
 from trader_monitor.core.models.scores import BinaryCounts
-from trader_monitor.core.samples import Floats
+from trader_monitor.core.samples import Bools, Floats
 
 ROWS = 100_000
 ROUNDS = 3

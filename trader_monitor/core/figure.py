@@ -15,7 +15,19 @@ from msgspec import Struct
 
 from trader_monitor.core.facts import Labels
 
-__all__ = ["CONFIDENCE", "Z95", "Figure", "Interval", "Point", "exact", "missing", "points", "sampled", "wilson"]
+__all__ = [
+    "CONFIDENCE",
+    "Z95",
+    "Figure",
+    "Interval",
+    "Point",
+    "exact",
+    "missing",
+    "points",
+    "sampled",
+    "wilson",
+    "wilson_share",
+]
 
 CONFIDENCE = 0.95
 """Of every interval."""
@@ -116,7 +128,11 @@ def points(figures: Iterable[Figure]) -> Iterator[Point]:
 
 def wilson(hits: int, n: int) -> Interval:
     """The interval of a share (Wilson 1927), which stays within 0 and 1 for few observations too; `n` > 0."""
-    share = hits / n
+    return wilson_share(hits / n, n)
+
+
+def wilson_share(share: float, n: float) -> Interval:
+    """As `wilson`, of a share that need not be a number of hits."""
     spread = 1.0 + Z95 * Z95 / n
     middle = (share + Z95 * Z95 / (2 * n)) / spread
     half = Z95 / spread * math.sqrt(share * (1.0 - share) / n + Z95 * Z95 / (4 * n * n))

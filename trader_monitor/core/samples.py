@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from trader_monitor.core.facts import Labels
 from trader_monitor.core.matcher import Matcher
 
-__all__ = ["NEVER", "STALE", "Floats", "Source", "Times", "is_stale", "stale_mask"]
+__all__ = ["NEVER", "STALE", "Bools", "Floats", "Source", "Times", "is_stale", "stale_mask"]
 
 Times: TypeAlias = NDArray[np.int64]
 Floats: TypeAlias = NDArray[np.float64]
+Bools: TypeAlias = NDArray[np.bool_]
 
 STALE_BITS = 0x7FF0000000000002
 STALE: float = struct.unpack("<d", struct.pack("<Q", STALE_BITS))[0]

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trader_monitor.core.models.ranks import Bools
-from trader_monitor.core.samples import Floats
+from trader_monitor.core.samples import Bools, Floats
 
 FOLDER = Path(__file__).parents[2] / "data" / "models"
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from trader_monitor.core.statistics.standard_errors import delta, lags, long_run, sharpe_iid
+from trader_monitor.core.statistics.standard_errors import delta, lags, long_run, mean_error, sharpe_iid
 
 
 @given(st.integers(0, 1_000), st.integers(2, 50))
@@ -36,6 +37,11 @@ def test_lags_by_the_rule_of_thumb(n: int, most: int) -> None:
 def test_a_function_s_error_is_that_of_its_linear_part() -> None:
     assert delta(np.diag([4.0, 9.0]), np.array([2.0, 1.0]), 25) == pytest.approx(1.0)
     assert delta(np.array([[-1e-18]]), np.array([1.0]), 25) == 0.0, "rounding makes no variance negative"
+
+
+def test_a_mean_s_error_is_scipy_s() -> None:
+    values = np.array([1.0, 4.0, 2.0, 8.0])
+    assert mean_error(values) == pytest.approx(stats.sem(values), rel=1e-14)
 
 
 @pytest.mark.parametrize(("ratio", "n", "error"), [(0.5, 12, 0.306), (1.0, 60, 0.158), (3.0, 24, 0.479)])

@@ -9,11 +9,11 @@ import numpy as np
 
 from trader_monitor.core.figure import Figure, Interval, Pairs, exact, missing, sampled, wilson
 from trader_monitor.core.models.performance import MINIMUM
-from trader_monitor.core.models.ranks import Bools, area
+from trader_monitor.core.models.ranks import area
 from trader_monitor.core.models.reading import Calls, Reading
 from trader_monitor.core.models.reliability import BINS, brier, reliability
 from trader_monitor.core.models.scores import AVERAGES, Average, Averaged, Confusion
-from trader_monitor.core.samples import Floats
+from trader_monitor.core.samples import Bools, Floats
 
 __all__ = ["classification_figures", "remarks", "too_few"]
 

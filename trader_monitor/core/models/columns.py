@@ -8,11 +8,12 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Column", "ColumnError", "Flags", "Kind", "Ordered", "Values", "column_of", "narrowed"]
+from trader_monitor.core.samples import Bools
+
+__all__ = ["Column", "ColumnError", "Kind", "Ordered", "Values", "column_of", "narrowed"]
 
 Kind: TypeAlias = Literal["numeric", "category"]
 Ordered: TypeAlias = NDArray[np.floating[Any]]
-Flags: TypeAlias = NDArray[np.bool_]
 Values: TypeAlias = NDArray[Any] | Sequence[float | str | None]
 
 _LARGEST = 3.4028234663852886e38
@@ -35,7 +36,7 @@ class Column(NamedTuple):
     nulls: int
     nans: int
     infinities: int
-    missing: Flags
+    missing: Bools
 
     @property
     def usable(self) -> int:

@@ -13,12 +13,12 @@ from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from trader_monitor.core.figure import Z95, Figure, Interval, Pairs, missing, sampled
+from trader_monitor.core.figure import Figure, Interval, Pairs, missing, sampled
 from trader_monitor.core.models.classification import too_few
 from trader_monitor.core.models.performance import MINIMUM
-from trader_monitor.core.models.ranks import Bools
 from trader_monitor.core.models.reliability import Isotonic
-from trader_monitor.core.samples import Floats
+from trader_monitor.core.samples import Bools, Floats
+from trader_monitor.core.statistics.intervals import around
 
 __all__ = ["BLIND", "Estimate", "Estimates", "estimate", "estimate_figures"]
 
@@ -86,8 +86,8 @@ def estimate(curve: Isotonic, scores: Floats, predicted: Bools) -> Estimates:
         drawn = float((chance * (1.0 - chance)) @ influence**2)
         pooled = np.bincount(blocks, influence, minlength=len(rows))
         fitted = float((level * (1.0 - level) / rows) @ pooled**2)
-        half = Z95 * math.sqrt(drawn + fitted + bias * bias)
-        return Estimate(value, Interval(max(0.0, value - half), min(1.0, value + half), _METHOD))
+        error = math.sqrt(drawn + fitted + bias * bias)
+        return Estimate(value, around(value, error, _METHOD, 0.0, 1.0))
 
     positives, called = float(chance.sum()), int(np.count_nonzero(predicted))
     tp = float(chance[predicted].sum())

@@ -26,10 +26,9 @@ from trader_monitor.core.models.performance import (
     WindowResult,
     recommend,
 )
-from trader_monitor.core.models.ranks import Bools
 from trader_monitor.core.models.reading import read
 from trader_monitor.core.models.returns import DAY
-from trader_monitor.core.samples import Floats
+from trader_monitor.core.samples import Bools, Floats
 
 __all__ = ["Evaluated", "evaluate"]
 

@@ -20,8 +20,7 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from trader_monitor.core.models.ranks import Bools
-from trader_monitor.core.samples import Floats
+from trader_monitor.core.samples import Bools, Floats
 
 __all__ = ["ALPHA", "ErrorEvidence", "allowed_rate", "effective", "highest_rate"]
 

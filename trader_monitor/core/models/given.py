@@ -7,9 +7,10 @@ from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
-from trader_monitor.core.figure import Z95, Pairs
+from trader_monitor.core.figure import Pairs, wilson_share
 from trader_monitor.core.models.degradation import Score
 from trader_monitor.core.models.reading import Task
+from trader_monitor.core.statistics.intervals import around
 
 __all__ = ["Given", "Name"]
 
@@ -54,15 +55,12 @@ def _interval(name: Name, value: float, n: int) -> tuple[float, float]:
         half = n / 2.0
         both_above, both_below = value / (2.0 - value), 2.0 * value * value / (1.0 + value)
         spread = value * (1.0 - value) + (half - 1.0) * (both_above + both_below - 2.0 * value * value)
-        error = Z95 * math.sqrt(max(0.0, spread)) / half
-        return max(0.0, value - error), min(1.0, value + error)
+        low, high, _ = around(value, math.sqrt(max(0.0, spread)) / half, "", 0.0, 1.0)
+        return low, high
     return _wilson(value, n)
 
 
 def _wilson(share: float, n: float) -> tuple[float, float]:
-    """As `figure.wilson`, of a share that need not be a number of hits."""
-    spread = 1.0 + Z95 * Z95 / n
-    middle = (share + Z95 * Z95 / (2.0 * n)) / spread
-    half = Z95 / spread * math.sqrt(share * (1.0 - share) / n + Z95 * Z95 / (4.0 * n * n))
+    low, high, _ = wilson_share(share, n)
     # Rounding must not put the limit of a full or an empty share on its wrong side.
-    return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))
+    return min(share, low), max(share, high)

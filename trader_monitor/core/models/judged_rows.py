@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from trader_monitor.core.figure import Figure, Pairs
 from trader_monitor.core.models.classification import classification_figures
 from trader_monitor.core.models.outcomes import Outcomes, Predictions
-from trader_monitor.core.models.ranks import Bools
 from trader_monitor.core.models.reading import Calls, Reading, numbers
 from trader_monitor.core.models.returns import returns_figures
-from trader_monitor.core.samples import Floats
+from trader_monitor.core.samples import Bools, Floats
 
 __all__ = ["Rows"]
 

@@ -19,10 +19,10 @@ from trader_monitor.core.models.evidence import ALPHA, ErrorEvidence
 from trader_monitor.core.models.given import Given
 from trader_monitor.core.models.judged_rows import Rows
 from trader_monitor.core.models.performance import MINIMUM, ConceptDrift, Performance
-from trader_monitor.core.models.ranks import Bools
 from trader_monitor.core.models.reading import Reading
 from trader_monitor.core.models.reliability import Isotonic
 from trader_monitor.core.models.returns import DAY
+from trader_monitor.core.samples import Bools
 
 __all__ = ["WINDOWS", "Criteria", "Held", "Memory", "concept_drift", "held_to", "remembered"]
 

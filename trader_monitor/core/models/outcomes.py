@@ -19,8 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trader_monitor.core.models.performance import LabelCounts
-from trader_monitor.core.models.ranks import Bools
-from trader_monitor.core.samples import Floats
+from trader_monitor.core.samples import Bools, Floats
 
 __all__ = ["LATE", "Joined", "Outcomes", "Predictions", "join"]
 

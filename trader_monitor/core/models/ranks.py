@@ -7,17 +7,17 @@ variance, and equal scores are counted exactly, in integers.
 from __future__ import annotations
 
 import math
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trader_monitor.core.figure import Z95, Interval
-from trader_monitor.core.samples import Floats
+from trader_monitor.core.figure import Interval
+from trader_monitor.core.samples import Bools, Floats
+from trader_monitor.core.statistics.intervals import around
 
-__all__ = ["Area", "Bools", "area", "average_ranks", "spearman"]
+__all__ = ["Area", "area", "average_ranks", "spearman"]
 
-Bools: TypeAlias = NDArray[np.bool_]
 _SLICE: Final = 8192
 """Scores that are counted at once."""
 
@@ -38,8 +38,7 @@ class Area(NamedTuple):
         thing of the next sample."""
         if not self.variance > 0.0:
             return None
-        half = Z95 * math.sqrt(self.variance)
-        return Interval(max(0.0, self.value - half), min(1.0, self.value + half), "DeLong")
+        return around(self.value, math.sqrt(self.variance), "DeLong", 0.0, 1.0)
 
 
 def area(positive: Bools, scores: Floats) -> Area | None:

@@ -21,8 +21,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from trader_monitor.core.models.outcomes import Predictions
-from trader_monitor.core.models.ranks import Bools
-from trader_monitor.core.samples import Floats
+from trader_monitor.core.samples import Bools, Floats
 
 __all__ = ["Calls", "Reading", "Task", "read"]
 

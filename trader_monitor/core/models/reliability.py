@@ -10,9 +10,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from trader_monitor.core.figure import Z95, Interval, wilson
-from trader_monitor.core.models.ranks import Bools, area
-from trader_monitor.core.samples import Floats
+from trader_monitor.core.figure import Interval, wilson
+from trader_monitor.core.models.ranks import area
+from trader_monitor.core.samples import Bools, Floats
+from trader_monitor.core.statistics.intervals import around
+from trader_monitor.core.statistics.standard_errors import mean_error
 
 __all__ = ["BINS", "Bin", "Isotonic", "Reliability", "brier", "reliability"]
 
@@ -49,8 +51,7 @@ def brier(said: Floats, came_true: Bools) -> tuple[float, Interval]:
     """
     losses = (said - came_true) ** 2
     value = float(losses.mean())
-    half = Z95 * float(losses.std(ddof=1)) / math.sqrt(len(losses))
-    return value, Interval(max(0.0, value - half), min(1.0, value + half), "normal")
+    return value, around(value, mean_error(losses), "normal", 0.0, 1.0)
 
 
 def reliability(said: Floats, came_true: Bools) -> Reliability:
@@ -70,8 +71,7 @@ def reliability(said: Floats, came_true: Bools) -> Reliability:
         error += size / n * abs(share - mean)
         variance += size * share * (1.0 - share) / n**2
         quiet += math.sqrt(2.0 / math.pi * float(spread[b])) / n  # the mean of a folded normal
-    half = Z95 * math.sqrt(variance)
-    interval = Interval(max(0.0, error - half), min(1.0, error + half), "delta method")
+    interval = around(error, math.sqrt(variance), "delta method", 0.0, 1.0)
     return Reliability(error, interval, quiet, tuple(bins))
 
 

@@ -13,6 +13,8 @@ from trader_monitor.core.models.classification import too_few
 from trader_monitor.core.models.performance import MINIMUM
 from trader_monitor.core.models.ranks import average_ranks, spearman
 from trader_monitor.core.samples import Floats
+from trader_monitor.core.statistics.intervals import around
+from trader_monitor.core.statistics.standard_errors import lags, long_run, mean_error, sharpe_iid
 
 __all__ = ["DAY", "MIN_PAIRS", "MIN_PERIODS", "Coefficients", "coefficients", "hac_interval", "returns_figures"]
 
@@ -44,28 +46,23 @@ def coefficients(at: Floats, output: Floats, actual: Floats, period: float = DAY
     return Coefficients(np.bincount(which, x * y, k)[valid] / np.sqrt(spread[valid]), int(k - np.count_nonzero(valid)))
 
 
-def hac_interval(values: Floats, lags: int) -> Interval | None:
+def hac_interval(values: Floats, most: int) -> Interval | None:
     """Of the mean of an autocorrelated series: Newey & West's variance (1987, Bartlett's weights), with the
     correction n / (n - 1) for the mean taken out. None where the series is constant."""
     n = len(values)
     if n < 2:
         return None
     mean = float(values.mean())
-    rest = values - mean
-    variance = float(rest @ rest)
-    for lag in range(1, min(lags, n - 1) + 1):
-        variance += 2.0 * (1.0 - lag / (lags + 1.0)) * float(rest[lag:] @ rest[:-lag])
-    variance /= n * (n - 1.0)
+    variance = float(long_run((values - mean)[:, None], most)[0, 0]) / (n - 1.0)
     if variance <= 0.0:
         return None
-    half = Z95 * math.sqrt(variance)
-    return Interval(mean - half, mean + half, f"Newey-West, {lags} lags")
+    return around(mean, math.sqrt(variance), f"Newey-West, {most} lags")
 
 
 def lags_for(n: int, horizon: float, period: float) -> int:
-    """Newey & West's rule of thumb (1994), 4 (n / 100)^(2/9), and no fewer than the periods that a horizon spans:
-    forecasts that overlap have errors in common."""
-    return max(int(4.0 * (n / 100.0) ** (2.0 / 9.0)), math.ceil(horizon / period) - 1)
+    """Newey & West's rule of thumb, and no fewer than the periods that a horizon spans: forecasts that overlap have
+    errors in common."""
+    return max(lags(n), math.ceil(horizon / period) - 1)
 
 
 def returns_figures(
@@ -148,10 +145,8 @@ def _strategies(labels: Pairs, at: Floats, output: Floats, actual: Floats, perio
             yield missing("model_strategy_sharpe_ratio", of, periods, words, "all periods have the same return")
             continue
         value = float(gains.mean()) / spread
-        half = Z95 * math.sqrt((1.0 + value * value / 2.0) / periods)  # Lo 2002
-        yield sampled(
-            "model_strategy_sharpe_ratio", of, value, periods, words, Interval(value - half, value + half, "Lo")
-        )
+        interval = around(value, sharpe_iid(value, periods), "Lo")
+        yield sampled("model_strategy_sharpe_ratio", of, value, periods, words, interval)
 
 
 def _errors(labels: Pairs, errors: Floats, few: str) -> Iterator[Figure]:
@@ -162,12 +157,14 @@ def _errors(labels: Pairs, errors: Floats, few: str) -> Iterator[Figure]:
         yield missing("model_absolute_error_mean", labels, n, mean_words, few)
         yield missing("model_squared_error_root", labels, n, root_words, few)
         return
-    low, mean, high = _mean(np.abs(errors))
-    yield sampled("model_absolute_error_mean", labels, mean, n, mean_words, Interval(low, high, "normal"))
-    low, root, high = (0.0 if each <= 0.0 else math.sqrt(each) for each in _mean(errors**2))
-    yield sampled("model_squared_error_root", labels, root, n, root_words, Interval(low, high, "normal"))
+    mean, interval = _mean(np.abs(errors))
+    yield sampled("model_absolute_error_mean", labels, mean, n, mean_words, interval)
+    square, (low, high, method) = _mean(errors**2)
+    interval = Interval(math.sqrt(low), math.sqrt(high), method)
+    yield sampled("model_squared_error_root", labels, math.sqrt(square), n, root_words, interval)
 
 
-def _mean(values: Floats) -> tuple[float, float, float]:
-    mean, half = float(values.mean()), Z95 * float(values.std(ddof=1)) / math.sqrt(len(values))
-    return max(0.0, mean - half), mean, mean + half
+def _mean(values: Floats) -> tuple[float, Interval]:
+    """Of values that are not negative."""
+    mean = float(values.mean())
+    return mean, around(mean, mean_error(values), "normal", 0.0)

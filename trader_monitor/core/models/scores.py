@@ -13,9 +13,9 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from trader_monitor.core.figure import Z95, Interval, wilson
-from trader_monitor.core.models.ranks import Bools
-from trader_monitor.core.samples import Floats
+from trader_monitor.core.figure import Interval, wilson
+from trader_monitor.core.samples import Bools, Floats
+from trader_monitor.core.statistics.intervals import around
 
 __all__ = ["AVERAGES", "Average", "Averaged", "BinaryCounts", "Confusion"]
 
@@ -156,8 +156,7 @@ class Confusion:
         variance = float((self._shares * (influence - mean) ** 2).sum()) / self.n
         if variance <= 0.0:
             return Averaged(value, None)
-        half = Z95 * math.sqrt(variance)
-        return Averaged(value, Interval(max(0.0, value - half), min(1.0, value + half), "delta method"))
+        return Averaged(value, around(value, math.sqrt(variance), "delta method", 0.0, 1.0))
 
 
 def _share(part: int, whole: int) -> float:

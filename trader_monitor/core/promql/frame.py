@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from trader_monitor.core.facts import Labels
 from trader_monitor.core.promql.errors import PromQLError
-from trader_monitor.core.samples import Floats, Source, Times
+from trader_monitor.core.samples import Bools, Floats, Source, Times
 
 __all__ = [
     "Bools",
@@ -33,7 +33,6 @@ __all__ = [
     "without",
 ]
 
-Bools: TypeAlias = NDArray[np.bool_]
 Ints: TypeAlias = NDArray[np.int64]
 LabelSets: TypeAlias = tuple[Labels, ...]
 

@@ -10,7 +10,7 @@ import math
 
 from trader_monitor.core.samples import Floats
 
-__all__ = ["delta", "lags", "long_run", "sharpe_iid"]
+__all__ = ["delta", "lags", "long_run", "mean_error", "sharpe_iid"]
 
 
 def lags(n: int) -> int:
@@ -31,6 +31,11 @@ def long_run(moments: Floats, most: int) -> Floats:
 def delta(covariance: Floats, gradient: Floats, n: int) -> float:
     """The standard error of a function of the moments, by its gradient (the delta method)."""
     return math.sqrt(max(0.0, float(gradient @ covariance @ gradient)) / n)
+
+
+def mean_error(values: Floats) -> float:
+    """Of the mean of at least two independent values."""
+    return float(values.std(ddof=1)) / math.sqrt(len(values))
 
 
 def sharpe_iid(ratio: float, n: int) -> float:

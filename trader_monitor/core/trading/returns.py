@@ -9,20 +9,17 @@ from __future__ import annotations
 
 from datetime import date
 from functools import lru_cache
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from trader_monitor.core.samples import Floats, Times
+from trader_monitor.core.samples import Bools, Floats, Times
 from trader_monitor.core.trading.curve import Curve
 from trader_monitor.core.trading.terms import Sessions
 
 __all__ = ["Daily", "daily_returns"]
 
 _EPOCH = date(1970, 1, 1).toordinal()
-
-Bools: TypeAlias = NDArray[np.bool_]
 
 
 class Daily(NamedTuple):
