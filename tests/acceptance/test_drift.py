@@ -135,5 +135,8 @@ async def test_a_shift_is_found_and_told_and_a_kill_in_the_middle_loses_nothing(
             assert await house.value('model_stream_drift_alarm{feature="f1"}') == 1.0
             (model,) = (await house.get("/v1/models"))["models"]
             assert (model["rows"], model["baseline"]["features"]) == (7000, 8)
+            assert (model["drift"]["severity"], model["drift"]["trouble"]) == ("none", "")
+            shown = (await house.get("/v1/figures", room="models", name="model_drift_severity"))["figures"]
+            assert [(figure["value"], figure["labels"]["version"]) for figure in shown] == [(0.0, "3")]
         finally:
             await house.kill()

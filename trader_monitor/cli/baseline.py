@@ -212,7 +212,7 @@ def _stage_columns(args: argparse.Namespace, desk: Desk, token: str, columns: Co
                 baseline = nulls_apart(baseline, columns.nulls(name))
             made[name] = baseline.encode()
             if baseline.kind == "numeric":
-                watched[name] = columns.numbers(name)[-WATCHED_ROWS:]
+                watched[name] = columns.numbers(name)[-WATCHED_ROWS:].copy()  # of the rest nothing is held
         detectors = {}
         if watched:
             rows = np.column_stack(list(watched.values()))

@@ -103,7 +103,7 @@ class _Rounds:
             watch = watched[key]
             if kept.baseline_at == watch.baseline_at:
                 watch.run_at, watch.run_cursor, watch.fresh = run.at, run.cursor, fresh
-                watch.drift = tuple(shown_again(kept))
+                watch.drift, watch.severity = tuple(shown_again(kept)), kept.result.severity
 
     def _kept(self) -> tuple[list[Known], dict[Key, float], dict[Key, tuple[model_store.Run, int]]]:
         """Versions with predictions, when baselines were set, and the last run of each with the rows since."""
@@ -153,7 +153,8 @@ class _Rounds:
         for key, watch in watched.items():
             if sets.get(key) != watch.baseline_at:
                 watch.baseline_at = sets.get(key)
-                watch.run_at, watch.run_cursor, watch.drift, watch.stream = None, 0, (), ()
+                watch.run_at, watch.run_cursor, watch.severity = None, 0, None
+                watch.drift, watch.stream = (), ()
                 watch.fresh, watch.behind = max(watch.fresh, 1), True
 
     def _counted(self, came: Iterable[Key]) -> tuple[dict[Key, float], dict[Key, int]]:
@@ -234,6 +235,7 @@ class _Rounds:
         await env.journal.store.write(partial(write, cursor=answer.run.cursor))
         watch.run_at, watch.run_cursor, watch.drift = now.wall, answer.run.cursor, tuple(answer.figures)
         result = answer.run.result
+        watch.severity = result.severity
         log.info(
             "drift run",
             model=watch.model,

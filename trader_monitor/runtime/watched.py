@@ -27,6 +27,8 @@ class Watch:
     seen_at: float = 0.0
     baseline_at: float | None = None
     run_at: float | None = None
+    severity: str | None = None
+    """What the last run found; None without one, and where it could say nothing."""
     run_cursor: int = 0
     """The newest part of predictions that it saw."""
     fresh: int = 0

@@ -24,6 +24,7 @@ from trader_monitor.web.body import Allowance, read_body
 
 if TYPE_CHECKING:
     from trader_monitor.runtime.env import Env
+    from trader_monitor.runtime.watched import Watch
 
 __all__ = ["routes"]
 
@@ -98,6 +99,7 @@ def routes(env: Env) -> list[web.RouteDef]:
         found = []
         for model, version in sorted(there.keys() | sets.keys()):
             rows, baseline = there.get((model, version)), sets.get((model, version))
+            watch = env.watched.versions.get((model, version))
             found.append(
                 {
                     "model": model,
@@ -106,6 +108,7 @@ def routes(env: Env) -> list[web.RouteDef]:
                     "first_at": None if rows is None else rows.first_at,
                     "last_at": None if rows is None else rows.last_at,
                     "baseline": None if baseline is None else {"at": baseline.at, "features": baseline.features},
+                    "drift": None if watch is None else _last_run(watch),
                 }
             )
         return _json({"models": found})
@@ -270,6 +273,11 @@ def _told(answer: Callable[[web.Request], Awaitable[web.Response]]) -> Callable[
             return refusal(503, f"the store cannot answer: {error}", retry_after=5.0)
 
     return told
+
+
+def _last_run(watch: Watch) -> dict[str, Any]:
+    """What is known of a version's drift: the last run, the rows since then, and what keeps it from being told."""
+    return {"at": watch.run_at, "severity": watch.severity, "rows_since": watch.fresh, "trouble": watch.trouble}
 
 
 class _Wrong(Exception):
