@@ -25,6 +25,7 @@ __all__ = [
     "missing",
     "points",
     "sampled",
+    "told",
     "wilson",
     "wilson_share",
 ]
@@ -116,7 +117,7 @@ def missing(name: str, labels: Pairs, n: int, convention: str, reason: str) -> F
 def points(figures: Iterable[Figure]) -> Iterator[Point]:
     """The series' values; a figure without a value has its number of observations only."""
     for figure in figures:
-        pairs = tuple((name, value) for name, value in figure.labels if value)
+        pairs = tuple(pair for pair in figure.labels if pair[1])
         if figure.value is not None:
             yield Point(_labels(figure.name, pairs), figure.value)
         if figure.interval is not None:
@@ -124,6 +125,11 @@ def points(figures: Iterable[Figure]) -> Iterator[Point]:
             yield Point(_labels(f"{figure.name}_upper", pairs), figure.interval.high)
         if not figure.measured:
             yield Point(_labels(f"{figure.name}_observations", pairs), float(figure.n))
+
+
+def told(**labels: str | None) -> Pairs:
+    """The labels that have a value."""
+    return tuple((name, value) for name, value in labels.items() if value)
 
 
 def wilson(hits: int, n: int) -> Interval:
@@ -136,7 +142,8 @@ def wilson_share(share: float, n: float) -> Interval:
     spread = 1.0 + Z95 * Z95 / n
     middle = (share + Z95 * Z95 / (2 * n)) / spread
     half = Z95 / spread * math.sqrt(share * (1.0 - share) / n + Z95 * Z95 / (4 * n * n))
-    return Interval(max(0.0, middle - half), min(1.0, middle + half), "Wilson")
+    # At 0 and 1 the middle and the half are the same number but for their last digit.
+    return Interval(max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half)), "Wilson")
 
 
 def _labels(name: str, pairs: Pairs) -> Labels:

@@ -19,7 +19,19 @@ from typing import NamedTuple, Protocol, TypeAlias
 from trader_monitor.core.facts import Labels
 from trader_monitor.core.series import STALE, SeriesStore
 
-__all__ = ["BOUNDS", "PAUSE_AFTER", "Cell", "Family", "Histogram", "Kept", "Key", "Pending", "Tally", "labels_for"]
+__all__ = [
+    "ASLEEP_AFTER_MS",
+    "BOUNDS",
+    "PAUSE_AFTER",
+    "Cell",
+    "Family",
+    "Histogram",
+    "Kept",
+    "Key",
+    "Pending",
+    "Tally",
+    "labels_for",
+]
 
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the latency buckets, in seconds; +Inf comes after."""

@@ -7,6 +7,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from trader_monitor.core.facts import Account, Position
+from trader_monitor.core.figure import Pairs
 from trader_monitor.core.snapshot import pack, unpack
 from trader_monitor.core.tally import Tally
 from trader_monitor.core.trading.curve import WINDOWS, Curve, CurveKept
@@ -15,10 +16,15 @@ from trader_monitor.core.trading.equity import EquityBefore
 from trader_monitor.core.trading.exposure import Exposures, HeldKept
 from trader_monitor.core.trading.marks import Marks
 
-__all__ = ["AccountKey", "Accounts"]
+__all__ = ["AccountKey", "Accounts", "account_labels"]
 
 AccountKey: TypeAlias = tuple[str, str | None, str | None]
 """Source, account, currency."""
+
+
+def account_labels(key: AccountKey) -> Pairs:
+    source, account, currency = key
+    return (("source", source), ("account", account or ""), ("currency", currency or ""))
 
 
 class AccountsKept(Struct):

@@ -11,7 +11,7 @@ from trader_monitor.core.figure import Figure, Pairs, exact
 from trader_monitor.core.snapshot import pack, unpack
 from trader_monitor.core.tally import Tally
 from trader_monitor.core.trading.calibration import calibration_figures, judge
-from trader_monitor.core.trading.percentiles import Sketches, bucket, sketch_key
+from trader_monitor.core.trading.percentiles import CONVENTION, Sketches, bucket, sketch_key
 from trader_monitor.core.trading.rolling import DAY, HOURS_OF_A_MONTH, MONTH, Cell, Rolling, RollingKept
 from trader_monitor.core.trading.shares import mean, mean_of, share
 
@@ -25,7 +25,6 @@ MOST_AGENTS = 256
 
 _LATENCY = sketch_key(LATENCY)
 _NONE = "no decision in this window"
-_SECONDS = "nearest rank of merged buckets within 2 %; the interval ends at their bounds"
 _IN_ROW = "decisions that failed one after another, {}"
 
 
@@ -181,6 +180,6 @@ def _figures(labels: Pairs, cell: Cell) -> Iterator[Figure]:
     yield from (
         Sketches(cell)
         .of(LATENCY)
-        .figures("agent_latency_quantile_seconds", labels, _SECONDS, "no decision told its latency in this window")
+        .figures("agent_latency_quantile_seconds", labels, CONVENTION, "no decision told its latency in this window")
     )
     yield from calibration_figures(labels, cell)

@@ -20,7 +20,7 @@ from trader_monitor.core.trading.execution import (
     Execution,
 )
 from trader_monitor.core.trading.orders import CANCELLED, EXPIRED, FILLED, REJECTED
-from trader_monitor.core.trading.percentiles import Sketch, Sketches
+from trader_monitor.core.trading.percentiles import CONVENTION, Sketch, Sketches
 from trader_monitor.core.trading.rolling import DAY, HOUR, Cell
 from trader_monitor.core.trading.shares import mean, mean_of, merged, share
 from trader_monitor.core.trading.shortfall import BENCHMARKS, UNMEASURED
@@ -35,11 +35,10 @@ _ENDED = {
     "expired)",
 }
 _NO_ORDER = "no order ended in this window"
-_SKETCH = "nearest rank of merged buckets within 2 %; the interval ends at their bounds"
 _WEIGHTED = (
     "(price - expected) / expected, a sale's negated: positive is worse; weight quantity x expected; 1 bp = 1e-4"
 )
-_FILLS = f"(price - expected) / expected, a sale's negated: positive is worse; per fill; {_SKETCH}"
+_FILLS = f"(price - expected) / expected, a sale's negated: positive is worse; per fill; {CONVENTION}"
 _SHORTFALL = (
     "(s sum q (p - P0) + fees / multiplier + s (Q - sum q) (P end - P0)) / (Q P0), mean over orders (Perold 1988); "
     "P0: {}"
@@ -90,10 +89,10 @@ def execution_figures(execution: Execution, now_ms: int) -> Iterator[Figure]:
 def _window(labels: Pairs, cell: Cell, sketches: Sketches) -> Iterator[Figure]:
     yield from _rates(labels, cell)
     yield from sketches.of(LATENCY).figures(
-        "order_latency_quantile_seconds", labels, _SKETCH, "no report of an order told its latency in this window"
+        "order_latency_quantile_seconds", labels, CONVENTION, "no report of an order told its latency in this window"
     )
     yield from sketches.of(SECONDS).figures(
-        "trade_execution_quantile_seconds", labels, _SKETCH, "no fill told its execution time in this window"
+        "trade_execution_quantile_seconds", labels, CONVENTION, "no fill told its execution time in this window"
     )
 
 

@@ -20,7 +20,7 @@ from trader_monitor.core.samples import Floats, Times
 from trader_monitor.core.snapshot import SnapshotError
 from trader_monitor.core.trading.equity import Equity
 
-__all__ = ["DAY", "DAYS_KEPT", "ROLLING", "WINDOWS", "Curve", "CurveKept"]
+__all__ = ["DAY", "DAYS_KEPT", "ROLLING", "WINDOWS", "Curve", "CurveKept", "date_of"]
 
 DAY = 86_400
 DAYS_KEPT = 2_200
@@ -218,10 +218,15 @@ def _grids() -> tuple[Grid, ...]:
     return tuple(Grid(cell, ceil(length * (1 + _PATIENCE) / cell) + 2) for length, cell in ROLLING.values())
 
 
+def date_of(day: int) -> date:
+    """Of a day counted from 1970-01-01."""
+    return date.fromordinal(_EPOCH + day)
+
+
 @lru_cache(maxsize=64)
 def _week_and_month(day: int) -> tuple[int, int]:
     """The first days of the week and of the month that `day` is in."""
-    when = date.fromordinal(_EPOCH + day)
+    when = date_of(day)
     return day - when.weekday(), day - when.day + 1
 
 

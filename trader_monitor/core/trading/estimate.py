@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trader_monitor.core.figure import Interval
+from trader_monitor.core.figure import Figure, Interval, Pairs, exact, missing, sampled
 from trader_monitor.core.samples import Floats
 from trader_monitor.core.statistics import intervals
 
@@ -31,6 +31,13 @@ class Estimate(NamedTuple):
     reason: str = ""
     open: str = ""
     measured: bool = False
+
+    def figure(self, name: str, labels: Pairs, convention: str) -> Figure:
+        if self.value is None:
+            return missing(name, labels, self.n, convention, self.reason)
+        if self.measured:
+            return exact(name, labels, self.value, self.n, convention)
+        return sampled(name, labels, self.value, self.n, convention, self.interval, open=self.open)
 
 
 def unknown(n: int, reason: str) -> Estimate:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from datetime import date
 from typing import NamedTuple, TypeAlias
 
 from trader_monitor.core.figure import Figure, Interval, Pairs, exact, missing, sampled
-from trader_monitor.core.trading.accounts import AccountKey, Accounts
-from trader_monitor.core.trading.curve import DAY, WINDOWS, Curve
+from trader_monitor.core.trading.accounts import AccountKey, Accounts, account_labels
+from trader_monitor.core.trading.curve import DAY, WINDOWS, Curve, date_of
 from trader_monitor.core.trading.drawdown import DRAWDOWNS, Reading, drawdowns
 from trader_monitor.core.trading.estimate import Estimate
 from trader_monitor.core.trading.limits import limit_figures
@@ -28,7 +27,6 @@ __all__ = ["TermsOf", "account_figures", "exposed", "figures", "known", "standin
 TermsOf: TypeAlias = Callable[[AccountKey], tuple[Terms, Sessions | None]]
 """The conventions and the sessions (None: every day) of an account."""
 
-_EPOCH = date(1970, 1, 1).toordinal()
 _FROM = "simple returns from close to close"
 
 
@@ -90,7 +88,7 @@ def known(key: AccountKey, curve: Curve) -> Iterator[Figure]:
 
     It is for who reads: as series these exist already.
     """
-    labels, state = _labels(key), curve.equity
+    labels, state = account_labels(key), curve.equity
     late = f"; {state.late_flows} flows came too late and count as gain or loss" if state.late_flows else ""
     how = f"time-weighted: the chain of growth between reports, each less the flow reported with it{late}"
     for window, value in zip(WINDOWS, curve.returns(), strict=True):
@@ -110,7 +108,7 @@ def exposed(key: AccountKey, exposure: Exposure, equity: float | None) -> Iterat
 
     `equity` is the account's in that currency, None where none is reported.
     """
-    labels, n = _labels(key), exposure.positions
+    labels, n = account_labels(key), exposure.positions
     how = "open positions at their marks by quantity and multiplier, as reported, else as from fills"
     if exposure.unpriced:
         how += f"; {exposure.unpriced} without a known price are left out"
@@ -148,7 +146,7 @@ def _statistics(key: AccountKey, curve: Curve, terms: Terms, now: float, session
     of = (today, over, curve.closes[over - 1] if over else 0.0, curve.open, curve.equity.began, terms, sessions)
     remembered = curve.remembered
     if not isinstance(remembered, _Remembered) or remembered.of != of:
-        remembered = curve.remembered = _compute(of, _labels(key), curve, today, terms, sessions)
+        remembered = curve.remembered = _compute(of, account_labels(key), curve, today, terms, sessions)
     return remembered
 
 
@@ -158,7 +156,7 @@ def _compute(
     daily = daily_returns(curve, today, sessions, terms.silent_days)
     ruin = ""
     if daily.ruined is not None:
-        ruin = f"equity was zero or below at the close of {date.fromordinal(_EPOCH + daily.ruined)}"
+        ruin = f"equity was zero or below at the close of {date_of(daily.ruined)}"
     of_what = f"{_FROM} (UTC, flows removed) of {'each day' if sessions is None else 'each session'}"
     of_what += ", days without a report count as 0" if terms.silent_days == "flat" else ""
     of_what += f"; {daily.merged} of them cover more than one day" if daily.merged else ""
@@ -209,18 +207,5 @@ def _compute(
             for name, estimate in (("account_var", one.var), ("account_cvar", one.cvar)):
                 rows.append((f"{name}_ratio", by, estimate, share))
                 losses.append(_Loss(name, by, estimate, f"{share}, at the newest equity; {of_what}"))
-    made = tuple(_figure(name, named, estimate, f"{how}; {of_what}") for name, named, estimate, how in rows)
+    made = tuple(estimate.figure(name, named, f"{how}; {of_what}") for name, named, estimate, how in rows)
     return _Remembered(of, made, tuple(losses))
-
-
-def _figure(name: str, labels: Pairs, estimate: Estimate, convention: str) -> Figure:
-    if estimate.value is None:
-        return missing(name, labels, estimate.n, convention, estimate.reason)
-    if estimate.measured:
-        return exact(name, labels, estimate.value, estimate.n, convention)
-    return sampled(name, labels, estimate.value, estimate.n, convention, estimate.interval, open=estimate.open)
-
-
-def _labels(key: AccountKey) -> Pairs:
-    source, account, currency = key
-    return (("source", source), ("account", account or ""), ("currency", currency or ""))

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from msgspec import Struct, field
 
 from trader_monitor.core.facts import RateLimit
-from trader_monitor.core.figure import Figure, Pairs, exact, missing, sampled
+from trader_monitor.core.figure import Figure, Pairs, exact, missing, sampled, told
 
 __all__ = ["Allowance", "ScopeKey", "headroom_figures"]
 
@@ -87,5 +87,4 @@ class Allowance(Struct, array_like=True):
 
 def headroom_figures(allowances: Mapping[ScopeKey, Allowance], now: float) -> Iterator[Figure]:
     for (exchange, scope, source), allowance in allowances.items():
-        named = (("exchange", exchange), ("scope", scope), ("source", source))
-        yield from allowance.figures(tuple((name, value) for name, value in named if value), now)
+        yield from allowance.figures(told(exchange=exchange, scope=scope, source=source), now)

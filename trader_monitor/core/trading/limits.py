@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trader_monitor.core.figure import Figure, Interval, Pairs, exact, missing, sampled
-from trader_monitor.core.trading.accounts import AccountKey
+from trader_monitor.core.figure import Figure, Interval, Pairs, missing
+from trader_monitor.core.trading.accounts import AccountKey, account_labels
 from trader_monitor.core.trading.curve import DAY, WINDOWS, Curve
 from trader_monitor.core.trading.estimate import Estimate, measured, unknown
 from trader_monitor.core.trading.sums import Exposure
@@ -25,11 +25,12 @@ def limit_figures(
     `curve` is None where no equity is reported in the currency, `exposure` where nothing is held in it.
     """
     source, account, currency = key
+    of = account_labels(key)
     for name in LIMITS:
         limit = terms.limit(name, source, account, currency)
         if limit is None:
             continue
-        labels = (("source", source), ("account", account or ""), ("currency", currency or ""), ("limit", name))
+        labels = (*of, ("limit", name))
         value = _value(name, curve, exposure or _FLAT, var, now)
         convention = f"{_MEANING[name]}, by the limit of {limit:g}"
         if value.value is None or limit <= 0.0:
@@ -61,10 +62,8 @@ _MEANING = {
 def _figure(
     name: str, labels: Pairs, value: Estimate, share: float, money: Interval | None, limit: float, convention: str
 ) -> Figure:
-    if value.measured:
-        return exact(name, labels, share, value.n, convention)
     interval = money and Interval(money.low / limit, money.high / limit, money.method)
-    return sampled(name, labels, share, value.n, convention, interval, open=value.open)
+    return value._replace(value=share, interval=interval).figure(name, labels, convention)
 
 
 def _value(name: str, curve: Curve | None, exposure: Exposure, var: Estimate | None, now: float) -> Estimate:

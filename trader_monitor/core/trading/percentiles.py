@@ -17,10 +17,12 @@ from trader_monitor.core.figure import Figure, Interval, Pairs, missing, sampled
 from trader_monitor.core.statistics.intervals import ranks
 from trader_monitor.core.trading.rolling import Cell
 
-__all__ = ["ERROR", "QUANTILES", "Sketch", "Sketches", "bucket", "sketch_key"]
+__all__ = ["CONVENTION", "ERROR", "QUANTILES", "Sketch", "Sketches", "bucket", "sketch_key"]
 
 ERROR = 0.02
 """Relative; of a percentile against the observation of that rank."""
+
+CONVENTION = "nearest rank of merged buckets within 2 %; the interval ends at their bounds"
 
 QUANTILES = (0.5, 0.95, 0.99)
 SPAN = 2048

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from trader_monitor.core.facts import Request
 from trader_monitor.core.figure import Figure, Pairs
-from trader_monitor.core.trading.percentiles import Sketches, bucket, sketch_key
+from trader_monitor.core.trading.percentiles import CONVENTION, Sketches, bucket, sketch_key
 from trader_monitor.core.trading.rolling import DAY, HOUR, Cell, Rolling, RollingKept
 from trader_monitor.core.trading.shares import merged, share
 
@@ -25,7 +25,6 @@ OTHERS = "(others)"
 
 _LATENCY = sketch_key(LATENCY)
 _FAILED = "failed calls / calls"
-_SECONDS = "nearest rank of merged buckets within 2 %; the interval ends at their bounds"
 _NONE = "no call in this window"
 
 
@@ -83,4 +82,4 @@ class Requests:
 def _figures(labels: Pairs, cell: Cell) -> Iterator[Figure]:
     calls = int(cell.get(CALLS, 0.0))
     yield share("exchange_error_ratio", labels, int(cell.get(ERRORS, 0.0)), calls, _FAILED, _NONE)
-    yield from Sketches(cell).of(LATENCY).figures("exchange_request_quantile_seconds", labels, _SECONDS, _NONE)
+    yield from Sketches(cell).of(LATENCY).figures("exchange_request_quantile_seconds", labels, CONVENTION, _NONE)

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
-from trader_monitor.core.figure import Z95, Figure, Interval, Pairs, exact, missing, sampled, wilson
+from trader_monitor.core.figure import Z95, Figure, Interval, Pairs, exact, missing, sampled, told, wilson
 from trader_monitor.core.statistics.intervals import student_interval
 from trader_monitor.core.trading.holdings import StrategyLedgerKey
 from trader_monitor.core.trading.ledger import Ledger
@@ -34,13 +34,9 @@ def figures(
 ) -> Iterator[Figure]:
     """All figures of all accounts, and of the strategies, which are parts of them."""
     for (source, account, currency), ledger in ledgers.items():
-        yield from _figures(_labels(source=source, account=account, currency=currency), ledger)
+        yield from _figures(told(source=source, account=account, currency=currency), ledger)
     for (source, account, currency, strategy), ledger in (strategies or {}).items():
-        yield from _figures(_labels(source=source, account=account, currency=currency, strategy=strategy), ledger)
-
-
-def _labels(**given: str | None) -> Pairs:
-    return tuple((name, value) for name, value in given.items() if value)
+        yield from _figures(told(source=source, account=account, currency=currency, strategy=strategy), ledger)
 
 
 def _figures(labels: Pairs, ledger: Ledger) -> Iterator[Figure]:

@@ -14,12 +14,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from trader_monitor.core.samples import Bools, Floats, Times
-from trader_monitor.core.trading.curve import Curve
+from trader_monitor.core.trading.curve import Curve, date_of
 from trader_monitor.core.trading.terms import Sessions
 
 __all__ = ["Daily", "daily_returns"]
-
-_EPOCH = date(1970, 1, 1).toordinal()
 
 
 class Daily(NamedTuple):
@@ -69,7 +67,7 @@ def daily_returns(
 
 def _open(sessions: Sessions, first: int, last: int) -> Bools:
     """Which of the days from `first` to `last` are sessions."""
-    begin, end = date.fromordinal(_EPOCH + first), date.fromordinal(_EPOCH + last)
+    begin, end = date_of(first), date_of(last)
     years = np.concatenate([_year(sessions, year) for year in range(begin.year, end.year + 1)])
     offset = begin.timetuple().tm_yday - 1
     return years[offset : offset + last - first + 1]

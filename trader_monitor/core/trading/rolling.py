@@ -19,27 +19,28 @@ from typing import TypeAlias
 import numpy as np
 from msgspec import Struct
 
+from trader_monitor.core.tally import ASLEEP_AFTER_MS
+
 __all__ = [
-    "ASLEEP_MS",
     "DAY",
     "HOUR",
     "HOURS_OF_A_MONTH",
     "HOURS_OF_A_WEEK",
+    "HOUR_MS",
     "MONTH",
+    "STEP_MS",
     "WEEK",
     "Cell",
     "Rolling",
     "RollingKept",
     "Window",
+    "add",
 ]
 
 Cell: TypeAlias = dict[int, float]
 """Sums by key."""
 
 _EACH = array("i").itemsize + array("d").itemsize
-
-ASLEEP_MS = 30 * 86_400_000
-"""What was silent for so long has no figures any more, as its series have ended; they go on when it speaks again."""
 
 STEP_MS = 300_000
 HOUR_MS = 3_600_000
@@ -109,8 +110,8 @@ class Rolling:
         return {}
 
     def asleep(self, now_ms: int) -> bool:
-        """Whether nothing was added for a month."""
-        return self.begin_ms < now_ms - ASLEEP_MS
+        """Whether nothing was added for so long that its series have ended; it has no figures until it speaks again."""
+        return self.begin_ms < now_ms - ASLEEP_AFTER_MS
 
     def total(self, window: Window, now_ms: int) -> Cell:
         """The sum over a window that ends now; the caller's own to change."""
@@ -125,7 +126,7 @@ class Rolling:
             known = self._sums[window] = (begin_ms, self._version, _sum(closed))
         found = known[2].copy()
         if self.begin_ms >= begin_ms:
-            _add(found, self.current)
+            add(found, self.current)
         return found
 
     def dump(self) -> RollingKept:
@@ -155,7 +156,7 @@ class Rolling:
         for five in [five for five in self._fives if five <= index - FIVES]:
             hour = five * STEP_MS // HOUR_MS
             sums = _cell(self._hours.get(hour, b""))
-            _add(sums, _cell(self._fives.pop(five)))
+            add(sums, _cell(self._fives.pop(five)))
             self._hours[hour] = _frozen(sums)
         oldest = index * STEP_MS // HOUR_MS - self._most
         for hour in [hour for hour in self._hours if hour <= oldest]:
@@ -187,7 +188,8 @@ def _sum(cells: list[bytes]) -> Cell:
     return dict(zip(held.tolist(), np.bincount(keys, values)[held].tolist(), strict=True))
 
 
-def _add(sums: Cell, more: Cell) -> None:
+def add(sums: Cell, more: Cell) -> None:
+    """Adds `more` to `sums`, in place."""
     for key, value in more.items():
         sums[key] = sums.get(key, 0.0) + value
 

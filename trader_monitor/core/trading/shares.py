@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from trader_monitor.core.figure import Figure, Pairs, missing, sampled, wilson
 from trader_monitor.core.statistics.intervals import Mean
-from trader_monitor.core.trading.rolling import Cell
+from trader_monitor.core.trading.rolling import Cell, add
 
 __all__ = ["mean", "mean_of", "merged", "share"]
 
@@ -36,6 +36,5 @@ def merged(cells: Sequence[Cell]) -> Cell:
         return cells[0]
     found: Cell = {}
     for cell in cells:
-        for key, value in cell.items():
-            found[key] = found.get(key, 0.0) + value
+        add(found, cell)
     return found

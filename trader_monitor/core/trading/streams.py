@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 from trader_monitor.core.facts import MarketData
 from trader_monitor.core.figure import Figure, Pairs, exact, missing, sampled
-from trader_monitor.core.trading.rolling import ASLEEP_MS
+from trader_monitor.core.tally import ASLEEP_AFTER_MS
 
 __all__ = ["WARM", "Instrument", "InstrumentKey", "Rhythm", "SecondsOpen", "Stream", "StreamKey", "stream_figures"]
 
@@ -148,7 +148,7 @@ def stream_figures(
     warming = [f"{seen} of {WARM} intervals seen" for seen in range(WARM)]
     wall, open = [tuple(text.format(of) for _, of in _AGES) for text in (_WALL, _OPEN)]
     for (exchange, symbol, channel), stream in streams.items():
-        if now - stream.frame_at > ASLEEP_MS / 1000.0:
+        if now - stream.frame_at > ASLEEP_AFTER_MS / 1000.0:
             continue
         labels: Pairs = (("exchange", exchange), ("symbol", symbol))
         if channel:

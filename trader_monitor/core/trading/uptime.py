@@ -7,8 +7,18 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from trader_monitor.core.figure import Figure, Pairs, exact, missing
-from trader_monitor.core.trading.rolling import DAY, HOUR, HOURS_OF_A_WEEK, WEEK, Cell, Rolling, RollingKept
+from trader_monitor.core.figure import Figure, Pairs, exact, missing, told
+from trader_monitor.core.trading.rolling import (
+    DAY,
+    HOUR,
+    HOUR_MS,
+    HOURS_OF_A_WEEK,
+    STEP_MS,
+    WEEK,
+    Cell,
+    Rolling,
+    RollingKept,
+)
 
 __all__ = ["CONNECTED", "DEGRADED", "DISCONNECTED", "STATES", "ConnectionKey", "Link", "LinkKept", "uptime_figures"]
 
@@ -17,9 +27,6 @@ ConnectionKey: TypeAlias = tuple[str, str | None, str | None]
 
 CONNECTED, DEGRADED, DISCONNECTED, DISCONNECTS = range(4)
 STATES = {"connected": CONNECTED, "degraded": DEGRADED, "disconnected": DISCONNECTED}
-
-FIVE_MS = 300_000
-HOUR_MS = 3_600_000
 
 _SHARE = "share of the time in which the state is known: {}, in cells of {}; a state stands until another is reported"
 _CELLS = {"1h": "5 min", "24h": "1 h", "7d": "1 h"}
@@ -78,7 +85,7 @@ class Link:
         begin_ms = max(self.since_ms, WEEK.begin_ms(end_ms))
         recent_ms = HOUR.begin_ms(end_ms) // HOUR_MS * HOUR_MS
         while begin_ms < end_ms:
-            step = FIVE_MS if begin_ms >= recent_ms else HOUR_MS
+            step = STEP_MS if begin_ms >= recent_ms else HOUR_MS
             until_ms = min(end_ms, (begin_ms // step + 1) * step)
             cell = self._rolling.cell(begin_ms)
             cell[self.state] = cell.get(self.state, 0.0) + (until_ms - begin_ms)
@@ -133,5 +140,4 @@ class Link:
 
 def uptime_figures(links: Mapping[ConnectionKey, Link], now_ms: int) -> Iterator[Figure]:
     for (exchange, channel, source), link in links.items():
-        named = (("exchange", exchange), ("channel", channel), ("source", source))
-        yield from link.figures(tuple((name, value) for name, value in named if value), now_ms)
+        yield from link.figures(told(exchange=exchange, channel=channel, source=source), now_ms)
