@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trader_monitor.core.snapshot import SnapshotError
@@ -174,6 +174,7 @@ gaps = st.sampled_from([0, 1, 30, 60, 599, 900, 3_600, 3_601, 40_000, 86_400, 20
 reported = st.tuples(gaps, st.integers(1, 300) | st.integers(-30, 30), st.none() | st.integers(-60, 120))
 
 
+@example([(0, 1, None), (0, 0, -1), (1, 2, None), (0, 1, None)], 0, 1_700_000_000)  # at its peak while all is withdrawn
 @given(st.lists(reported, min_size=1, max_size=40), st.integers(0, 40), st.integers(1_700_000_000, 1_710_000_000))
 def test_report_by_report_is_the_same_as_all_at_once(
     changes: list[tuple[int, int, int | None]], cut: int, start: int

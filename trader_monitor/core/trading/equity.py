@@ -100,6 +100,7 @@ class Equity(Struct, array_like=True):
             if flow:
                 self._scale(at, equity)
         else:
+            self._grow(at, self.growth)
             self._scale(at, equity)
         return True
 
