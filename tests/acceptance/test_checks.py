@@ -54,11 +54,11 @@ async def test_tcp_heartbeat_process_and_promql_fail_alert_recover_and_resolve(t
             for name, answer in well.items():
                 told = await slack.want(resolved("check_failing", check=name))
                 assert answer in told["annotations"]["answer"]
+            assert dict.fromkeys(why, 1.0) == {name: await house.value(f'check_up{{check="{name}"}}') for name in why}
         finally:
             server.close()
             worker.kill()
             await worker.wait()
-        assert dict.fromkeys(why, 1.0) == {name: await house.value(f'check_up{{check="{name}"}}') for name in why}
 
 
 def certificate(folder: Path, days: int) -> Path:

@@ -55,6 +55,7 @@ async def test_the_callers_trace_leads_from_his_request_to_the_notices_and_over_
         slack.status = 200
         await slack.want(firing("drawdown"))
         await house.delivered("slack")
+        await house.delivered("log")  # what is not written down when it is killed is told again
         await house.kill()
         await house.open()
         await house.send(account(100_000.0))

@@ -126,7 +126,8 @@ class _Rounds:
         table, counts = env.config().performance, env.board.counts
         counted = (counts.get("prediction", 0), counts.get("outcome", 0))
         waited = now.mono - self._ran_at
-        is_news = counted != self._counted
+        # The board is ahead of the store: what it counted may not have been there to be found.
+        is_news = counted != self._counted or self._ran_at == float("-inf")
         is_due = is_news or (self._follows and waited >= FOLLOWS_AFTER) or waited >= AT_LEAST_EVERY
         if waited < table.every or not is_due:
             return False
