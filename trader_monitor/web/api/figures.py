@@ -30,9 +30,10 @@ def routes(env: Env) -> list[web.RouteDef]:
             return refusal(400, f"there is no room {room[:40]!r}", f"there are {', '.join(SHOWN)}")
         texts: list[bytes] = []
         for kind in SHOWN if room is None else (room,):
-            chosen = [one for one in await figures_of(env, kind) if name in (None, one.name) and _has(one, asked)]
-            for at in range(0, len(chosen), PAUSE_AFTER):
-                texts += [msgspec.json.encode(_shown(kind, one)) for one in chosen[at : at + PAUSE_AFTER]]
+            found = await figures_of(env, kind)
+            for at in range(0, len(found), PAUSE_AFTER):
+                chosen = [one for one in found[at : at + PAUSE_AFTER] if name in (None, one.name) and _has(one, asked)]
+                texts += [msgspec.json.encode(_shown(kind, one)) for one in chosen]
                 await asyncio.sleep(0)
         head = msgspec.json.encode({"at": env.clock.now().wall, "confidence": CONFIDENCE})[:-1]
         body = b"".join([head, b',"figures":[', b",\n".join(texts), b"]}\n"])
