@@ -32,7 +32,7 @@ __all__ = [
 Key: TypeAlias = str | tuple[str | int, ...]
 """An option's name, or the way to what is within it: ("headers", "X-Key")."""
 
-_ADDRESS = re.compile(r"https?://[^\s/][!-\uffff]*", re.IGNORECASE)
+_ADDRESS = re.compile(r"(?i:https?)://[^\s/][^\x00-\x20]*")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
