@@ -20,9 +20,9 @@ import numpy as np
 
 from benchmarks import environments
 from benchmarks.table import Row
-from trader_monitor.core.models.baseline import Baseline, baseline_of
-from trader_monitor.core.models.distances import ks_and_psi, reference_of
-from trader_monitor.core.models.drift import drift
+from trader_monitor.core.models.drift.baseline import Baseline, baseline_of
+from trader_monitor.core.models.drift.distances import ks_and_psi, reference_of
+from trader_monitor.core.models.drift.drift import drift
 
 ROWS, FEATURES = 10_000, 100
 ROUNDS = 15

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.streams import LAWS, deviation, law
-from trader_monitor.core.models.detector import Detectors
+from trader_monitor.core.models.streaming.detector import Detectors
 
 RESULTS = Path(__file__).parents[1] / "tests" / "data" / "models" / "false_alarms.json"
 GAP = 1_000

@@ -17,8 +17,8 @@ import numpy as np
 
 from benchmarks.environments import run
 from benchmarks.table import Row
-from trader_monitor.core.models.ranks import area
-from trader_monitor.core.models.scores import BinaryCounts
+from trader_monitor.core.models.performance.ranks import area
+from trader_monitor.core.models.performance.scores import BinaryCounts
 from trader_monitor.core.samples import Bools, Floats
 
 ROWS = 100_000

@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.environments import run
 from benchmarks.false_alarms import SHIFT
 from benchmarks.table import Row
-from trader_monitor.core.models.detector import Detectors
+from trader_monitor.core.models.streaming.detector import Detectors
 from trader_monitor.core.samples import Floats
 
 FEATURES = 100

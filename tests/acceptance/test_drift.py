@@ -14,7 +14,7 @@ import aiohttp
 import numpy as np
 
 from tests.acceptance.house import House, firing, resolved, sink
-from trader_monitor.core.models.detector import Detectors
+from trader_monitor.core.models.streaming.detector import Detectors
 from trader_monitor.runtime.model_store import detector_states
 from trader_monitor.runtime.store import open_read_only
 

@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 
 from tests.acceptance.house import House, firing, resolved, sink
-from trader_monitor.core.models.memory import Memory
-from trader_monitor.core.models.performance import PerformanceResult
+from trader_monitor.core.models.performance.memory import Memory
+from trader_monitor.core.models.performance.performance import PerformanceResult
 from trader_monitor.runtime.performance_store import latest_performance, memories
 
 DAY = 86_400.0

@@ -10,11 +10,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from tests.core.models.test_evaluation import Life
+from tests.core.models.performance.test_evaluation import Life
 from trader_monitor.cli import main
 from trader_monitor.cli.outcome import Exit
-from trader_monitor.core.models.baseline import baseline_of
-from trader_monitor.core.models.drift import drift
+from trader_monitor.core.models.drift.baseline import baseline_of
+from trader_monitor.core.models.drift.drift import drift
 from trader_monitor.runtime import model_store
 from trader_monitor.runtime.performance_store import keep_performance
 from trader_monitor.runtime.statistics.drift import DriftRun

@@ -14,7 +14,7 @@ from tests.parts import env_in, running, until
 from tests.plugins.house import QuickClock
 from trader_monitor.config.tables import BaselinePerformance, Performance
 from trader_monitor.core.facts import Outcome, Prediction
-from trader_monitor.core.models.performance import PerformanceResult
+from trader_monitor.core.models.performance.performance import PerformanceResult
 from trader_monitor.core.series import is_stale
 from trader_monitor.loops.appraise import appraise
 from trader_monitor.runtime.performance_store import latest_performance, memories, performance_runs

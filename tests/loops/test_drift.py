@@ -17,7 +17,7 @@ from tests.parts import env_around, running
 from trader_monitor.config.tables import Config, Models
 from trader_monitor.config.values import Duration
 from trader_monitor.core.facts import Outcome, Prediction, Trade
-from trader_monitor.core.models.detector import Detectors
+from trader_monitor.core.models.streaming.detector import Detectors
 from trader_monitor.core.series import is_stale
 from trader_monitor.loops.drift import drift
 from trader_monitor.runtime import model_store

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from trader_monitor.core.models.baseline import baseline_of
-from trader_monitor.core.models.drift import drift
+from trader_monitor.core.models.drift.baseline import baseline_of
+from trader_monitor.core.models.drift.drift import drift
 
 FILE = Path(__file__).parents[1] / "data" / "models" / "quiet_windows.json"
 ROWS = 10_000

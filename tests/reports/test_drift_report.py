@@ -11,10 +11,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from trader_monitor.core.models.baseline import Baseline, baseline_of
-from trader_monitor.core.models.drift import drift
-from trader_monitor.core.models.fdr import Online
-from trader_monitor.core.models.verdict import REASONS, SEVERITIES, DriftResult
+from trader_monitor.core.models.drift.baseline import Baseline, baseline_of
+from trader_monitor.core.models.drift.drift import drift
+from trader_monitor.core.models.drift.fdr import Online
+from trader_monitor.core.models.drift.verdict import REASONS, SEVERITIES, DriftResult
 from trader_monitor.reports.drift import drift_report, drift_sheet
 from trader_monitor.reports.html import as_html
 from trader_monitor.reports.sheet import ROWS, SHOWN, Gallery, Heats, Sentences, Table

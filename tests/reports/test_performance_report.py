@@ -7,8 +7,8 @@ from functools import cache
 
 from msgspec.structs import replace
 
-from tests.core.models.test_evaluation import Life
-from trader_monitor.core.models.performance import PerformanceResult
+from tests.core.models.performance.test_evaluation import Life
+from trader_monitor.core.models.performance.performance import PerformanceResult
 from trader_monitor.reports.html import as_html
 from trader_monitor.reports.performance import coverage, performance_report, performance_sheet
 from trader_monitor.reports.sheet import Gallery, Sentences, Sheet, Table

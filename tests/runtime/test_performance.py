@@ -11,9 +11,9 @@ import msgspec
 import pytest
 
 from trader_monitor.core.facts import Outcome, Prediction
-from trader_monitor.core.models.given import Given
-from trader_monitor.core.models.memory import Criteria, Memory
-from trader_monitor.core.models.performance import PerformanceResult
+from trader_monitor.core.models.performance.given import Given
+from trader_monitor.core.models.performance.memory import Criteria, Memory
+from trader_monitor.core.models.performance.performance import PerformanceResult
 from trader_monitor.runtime import performance_store
 from trader_monitor.runtime.clock import ManualClock
 from trader_monitor.runtime.journal import Journal

@@ -182,9 +182,9 @@ def _listed(text: str) -> list[str]:
 def _stage_columns(args: argparse.Namespace, desk: Desk, token: str, columns: Columns, progress: Progress) -> None:
     import numpy as np
 
-    from trader_monitor.core.models.baseline import baseline_of
     from trader_monitor.core.models.columns import ColumnError
-    from trader_monitor.core.models.detector import Detectors
+    from trader_monitor.core.models.drift.baseline import baseline_of
+    from trader_monitor.core.models.streaming.detector import Detectors
     from trader_monitor.runtime.statistics.columns import nulls_apart
 
     now, names = time.time(), columns.names

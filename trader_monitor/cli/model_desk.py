@@ -25,8 +25,8 @@ from trader_monitor.runtime.predictions import columns_of, known
 from trader_monitor.runtime.store import SchemaNewer, Store, StoreLocked, open_read_only
 
 if TYPE_CHECKING:
-    from trader_monitor.core.models.performance import PerformanceResult
-    from trader_monitor.core.models.verdict import DriftResult
+    from trader_monitor.core.models.drift.verdict import DriftResult
+    from trader_monitor.core.models.performance.performance import PerformanceResult
 
 __all__ = ["Desk", "Pieces", "Version", "desk_of"]
 
@@ -163,13 +163,13 @@ class Remote:
         return let_go
 
     def drifts(self, model: str, version: str, last: int) -> list[DriftResult]:
-        from trader_monitor.core.models.verdict import DriftResult
+        from trader_monitor.core.models.drift.verdict import DriftResult
 
         told = self._door.get("/v1/models/runs", model=model, version=version, last=str(last))
         return [msgspec.convert(each["result"], DriftResult) for each in told["runs"]]
 
     def performances(self, model: str, version: str, last: int) -> list[PerformanceResult]:
-        from trader_monitor.core.models.performance import PerformanceResult
+        from trader_monitor.core.models.performance.performance import PerformanceResult
 
         told = self._door.get("/v1/models/performance", model=model, version=version, last=str(last))
         return msgspec.convert(told["runs"], list[PerformanceResult])
@@ -229,8 +229,8 @@ class Local:
         return [*names, *OUTPUTS], rows
 
     def views(self, model: str, version: str, feature: str | None) -> list[dict[str, Any]]:
-        from trader_monitor.core.models.baseline import Baseline
-        from trader_monitor.core.models.baseline_view import view
+        from trader_monitor.core.models.drift.baseline import Baseline
+        from trader_monitor.core.models.drift.baseline_view import view
 
         wanted = None if feature is None else [feature]
         found = self._read(lambda db: model_store.baselines(db, model, version, wanted))
@@ -283,7 +283,7 @@ class Local:
         return [msgspec.msgpack.decode(each.body, type=DriftRun).result for each in found]
 
     def performances(self, model: str, version: str, last: int) -> list[PerformanceResult]:
-        from trader_monitor.core.models.performance import PerformanceResult
+        from trader_monitor.core.models.performance.performance import PerformanceResult
         from trader_monitor.runtime.performance_store import performance_runs
 
         found = self._asked(lambda: performance_runs(self._path, model, version, last=last))

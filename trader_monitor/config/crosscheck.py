@@ -12,7 +12,7 @@ from trader_monitor.config.tables import ActionTable, CheckTable, Http, Ingest, 
 from trader_monitor.core.alerts.rule import Rule, RuleErrors, compile_rule
 from trader_monitor.core.promql import PromQLError
 from trader_monitor.core.promql import compile as plan
-from trader_monitor.core.trading.terms import LIMITS
+from trader_monitor.core.trading.accounts.terms import LIMITS
 
 __all__ = [
     "actions",

@@ -14,11 +14,11 @@ from trader_monitor.config.values import Duration, Listen, Secret, Size
 from trader_monitor.core.alerts.rule import Rule
 from trader_monitor.core.calendar.calendar import Calendar
 from trader_monitor.core.facts import Severity
-from trader_monitor.core.trading.terms import Limits, Terms
+from trader_monitor.core.trading.accounts.terms import Limits, Terms
 from trader_monitor.runtime.registry import Plugin
 
 if TYPE_CHECKING:
-    from trader_monitor.core.models.given import Given, Name
+    from trader_monitor.core.models.performance.given import Given, Name
 
 __all__ = [
     "AccountTerms",
@@ -217,7 +217,7 @@ class BaselinePerformance(Struct, frozen=True, kw_only=True):
     provenance: str = "given"
 
     def given(self) -> Given:
-        from trader_monitor.core.models.given import Given  # numpy's part of a start, for those who need it
+        from trader_monitor.core.models.performance.given import Given  # numpy's part of a start, for those who need it
 
         names: tuple[Name, ...] = ("f1", "precision", "recall", "accuracy", "roc_auc", "hit")
         scores = {name: float(value) for name in names if (value := getattr(self, name)) is not None}

@@ -39,11 +39,11 @@ from trader_monitor.core.series import SeriesStore
 from trader_monitor.core.snapshot import Room, Snapshot
 from trader_monitor.core.tally import PAUSE_AFTER, Tally
 from trader_monitor.core.trading import Trading
-from trader_monitor.core.trading.accounts import Accounts
-from trader_monitor.core.trading.agents import Agents
-from trader_monitor.core.trading.exchange import Exchanges
-from trader_monitor.core.trading.fills import Fills
+from trader_monitor.core.trading.accounts.accounts import Accounts
+from trader_monitor.core.trading.agents.agents import Agents
+from trader_monitor.core.trading.exchanges.exchange import Exchanges
 from trader_monitor.core.trading.marks import Marks
+from trader_monitor.core.trading.positions.fills import Fills
 
 __all__ = ["Board"]
 

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from trader_monitor.core.facts import Labels, Samples
 from trader_monitor.core.figure import Figure, exact, points
-from trader_monitor.core.models.performance import PerformanceResult
+from trader_monitor.core.models.performance.performance import PerformanceResult
 from trader_monitor.core.series import STALE
 from trader_monitor.runtime.outcome_rows import newest
 from trader_monitor.runtime.performance_store import keep_performance, latest_performance
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from trader_monitor.config.tables import Performance
     from trader_monitor.core.facts import Now
-    from trader_monitor.core.models.given import Given
+    from trader_monitor.core.models.performance.given import Given
     from trader_monitor.runtime.env import Env
     from trader_monitor.runtime.statistics.performance import Evaluation
 
@@ -135,7 +135,7 @@ class _Rounds:
         if not await asyncio.to_thread(newest, path):
             self._counted = counted
             return False
-        from trader_monitor.core.models.memory import Criteria
+        from trader_monitor.core.models.performance.memory import Criteria
         from trader_monitor.runtime.statistics import performance as job
 
         self._ran_at = now.mono

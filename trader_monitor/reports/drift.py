@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from trader_monitor.core.models.verdict import (
+from trader_monitor.core.models.drift.verdict import (
     PSI_DRIFT,
     PSI_MODERATE,
     DriftResult,

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from trader_monitor.core.figure import Figure
-from trader_monitor.core.models.performance import Change, PerformanceResult, WindowResult
+from trader_monitor.core.models.performance.performance import Change, PerformanceResult, WindowResult
 from trader_monitor.reports.sheet import Bars, Block, Cell, Fact, Gallery, Sentences, Sheet, Table, Tone
 from trader_monitor.reports.words import ENGLISH, Words, said
 from trader_monitor.reports.writing import count, moment, number, percent

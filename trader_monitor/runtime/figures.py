@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from trader_monitor.core.calendar.calendar import Calendar, OutsideTable
 from trader_monitor.core.figure import Figure, Point, points
-from trader_monitor.core.trading.figures import account_figures
-from trader_monitor.core.trading.figures import standing as standing_figures
-from trader_monitor.core.trading.results import figures as trade_figures
+from trader_monitor.core.trading.accounts.figures import account_figures
+from trader_monitor.core.trading.accounts.figures import standing as standing_figures
+from trader_monitor.core.trading.positions.results import figures as trade_figures
 from trader_monitor.runtime.readings import Metric, Reading, gauge
 
 if TYPE_CHECKING:
-    from trader_monitor.core.trading.accounts import AccountKey
-    from trader_monitor.core.trading.terms import Sessions, Terms
+    from trader_monitor.core.trading.accounts.accounts import AccountKey
+    from trader_monitor.core.trading.accounts.terms import Sessions, Terms
     from trader_monitor.runtime.env import Env
 
 __all__ = ["PAUSE_AFTER", "ROOMS", "SHOWN", "figured", "figures_of"]

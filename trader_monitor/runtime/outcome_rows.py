@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from trader_monitor.core.facts import Outcome
-from trader_monitor.core.models.outcomes import Outcomes
+from trader_monitor.core.models.performance.outcomes import Outcomes
 from trader_monitor.runtime.prediction_rows import Damaged, full
 from trader_monitor.runtime.store import open_read_only
 

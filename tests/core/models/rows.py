@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from trader_monitor.core.facts import Outcome, Prediction
-from trader_monitor.core.models.outcomes import Outcomes, Predictions
+from trader_monitor.core.models.performance.outcomes import Outcomes, Predictions
 
 NAN = float("nan")
 

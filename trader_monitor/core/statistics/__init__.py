@@ -1,0 +1,1 @@
+"""Statistics that rooms share: intervals, standard errors, rolling sums and percentiles."""

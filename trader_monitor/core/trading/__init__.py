@@ -6,11 +6,11 @@ from collections import deque
 from typing import NamedTuple
 
 from trader_monitor.core.facts import Trade
-from trader_monitor.core.trading.accounts import AccountKey
-from trader_monitor.core.trading.book import Book
-from trader_monitor.core.trading.curve import Curve
-from trader_monitor.core.trading.fills import BookKey, LedgerKey, StrategyLedgerKey
-from trader_monitor.core.trading.ledger import Ledger
+from trader_monitor.core.trading.accounts.accounts import AccountKey
+from trader_monitor.core.trading.accounts.curve import Curve
+from trader_monitor.core.trading.positions.book import Book
+from trader_monitor.core.trading.positions.fills import BookKey, LedgerKey, StrategyLedgerKey
+from trader_monitor.core.trading.positions.ledger import Ledger
 
 __all__ = ["AccountKey", "Book", "BookKey", "Curve", "Ledger", "LedgerKey", "Trading"]
 

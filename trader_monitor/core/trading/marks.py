@@ -17,7 +17,7 @@ from trader_monitor.core.facts import Position as Report
 from trader_monitor.core.snapshot import pack, unpack
 
 if TYPE_CHECKING:
-    from trader_monitor.core.trading.shown import Position
+    from trader_monitor.core.trading.positions.shown import Position
 
 __all__ = ["FILLED", "PATIENCE", "Marks", "Quote"]
 

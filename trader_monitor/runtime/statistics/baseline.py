@@ -6,9 +6,9 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from trader_monitor.core.models.baseline import baseline_of
-from trader_monitor.core.models.detector import Detectors
+from trader_monitor.core.models.drift.baseline import baseline_of
 from trader_monitor.core.models.names import OUTPUTS
+from trader_monitor.core.models.streaming.detector import Detectors
 from trader_monitor.runtime.predictions import read
 from trader_monitor.runtime.statistics.columns import nulls_apart, table_of
 from trader_monitor.runtime.statistics.wire import Job, Told

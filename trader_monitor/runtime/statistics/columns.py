@@ -9,8 +9,8 @@ import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 
-from trader_monitor.core.models.baseline import Baseline
 from trader_monitor.core.models.columns import Values
+from trader_monitor.core.models.drift.baseline import Baseline
 from trader_monitor.core.models.names import LABEL, OUTPUT, PROBABILITY
 from trader_monitor.runtime.predictions import Predictions
 

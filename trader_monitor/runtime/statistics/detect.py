@@ -9,8 +9,8 @@ import numpy as np
 from msgspec import Struct, structs
 
 from trader_monitor.core.figure import Figure
-from trader_monitor.core.models.detector import Alarm, Detectors
 from trader_monitor.core.models.names import OUTPUTS
+from trader_monitor.core.models.streaming.detector import Alarm, Detectors
 from trader_monitor.runtime import model_store
 from trader_monitor.runtime.predictions import read
 from trader_monitor.runtime.statistics.columns import table_of

@@ -11,13 +11,13 @@ import numpy as np
 from msgspec import Struct
 
 from trader_monitor.core.figure import Figure
-from trader_monitor.core.models.baseline import Baseline
 from trader_monitor.core.models.columns import Values
-from trader_monitor.core.models.drift import drift
-from trader_monitor.core.models.drift_figures import figures
+from trader_monitor.core.models.drift.baseline import Baseline
+from trader_monitor.core.models.drift.drift import drift
+from trader_monitor.core.models.drift.figures import figures
+from trader_monitor.core.models.drift.verdict import DriftResult
 from trader_monitor.core.models.names import OUTPUTS
-from trader_monitor.core.models.performance import PerformanceResult
-from trader_monitor.core.models.verdict import DriftResult
+from trader_monitor.core.models.performance.performance import PerformanceResult
 from trader_monitor.runtime import model_store
 from trader_monitor.runtime.performance_store import latest_performance
 from trader_monitor.runtime.predictions import read

@@ -10,10 +10,10 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from trader_monitor.core.models.evaluation import evaluate
-from trader_monitor.core.models.given import Given
-from trader_monitor.core.models.memory import Criteria, Memory
-from trader_monitor.core.models.outcomes import Outcomes, Predictions, join
+from trader_monitor.core.models.performance.evaluation import evaluate
+from trader_monitor.core.models.performance.given import Given
+from trader_monitor.core.models.performance.memory import Criteria, Memory
+from trader_monitor.core.models.performance.outcomes import Outcomes, Predictions, join
 from trader_monitor.runtime import predictions
 from trader_monitor.runtime.outcome_rows import read_outcomes
 from trader_monitor.runtime.performance_store import memories

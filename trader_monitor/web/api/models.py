@@ -122,8 +122,8 @@ def routes(env: Env) -> list[web.RouteDef]:
 
     async def baselines(request: web.Request) -> web.Response:
         """The baselines of a model version, or one of them."""
-        from trader_monitor.core.models.baseline import Baseline
-        from trader_monitor.core.models.baseline_view import view
+        from trader_monitor.core.models.drift.baseline import Baseline
+        from trader_monitor.core.models.drift.baseline_view import view
 
         model, version = _names(request)
         feature = request.query.get("feature")
@@ -155,8 +155,8 @@ def routes(env: Env) -> list[web.RouteDef]:
 
     async def stage(request: web.Request) -> web.Response:
         """Takes baselines that were made elsewhere."""
-        from trader_monitor.core.models.baseline import Baseline, BaselineError
-        from trader_monitor.core.models.detector import DetectorError, Detectors
+        from trader_monitor.core.models.drift.baseline import Baseline, BaselineError
+        from trader_monitor.core.models.streaming.detector import DetectorError, Detectors
 
         body = await read_body(request, MAX_BODY, allowance)
         given = msgspec.msgpack.decode(body, type=Staged)
@@ -217,7 +217,7 @@ def routes(env: Env) -> list[web.RouteDef]:
 
     async def performance(request: web.Request) -> web.Response:
         """The evaluations of a model version's performance, the oldest first."""
-        from trader_monitor.core.models.performance import PerformanceResult
+        from trader_monitor.core.models.performance.performance import PerformanceResult
 
         model, version = _names(request)
         last = int(_number(request, "last", 1.0, most=MOST_RUNS))

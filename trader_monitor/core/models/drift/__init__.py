@@ -1,0 +1,1 @@
+"""Drift: a window of features and outputs against the baselines of their model."""

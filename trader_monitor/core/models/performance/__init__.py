@@ -1,0 +1,1 @@
+"""Performance: outcomes joined to predictions, scores, and how far they have fallen."""

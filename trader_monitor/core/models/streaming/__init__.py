@@ -1,0 +1,1 @@
+"""Streaming drift: shifts of a feature's level, row by row."""

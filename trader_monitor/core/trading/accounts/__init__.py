@@ -1,0 +1,1 @@
+"""Accounts as bots report them: equity, returns, performance, risk, exposure and limits."""

@@ -1,0 +1,1 @@
+"""Exchanges: calls, rate limits, connections and market-data streams."""

@@ -1,0 +1,1 @@
+"""Execution: orders, how they end, how long they take and what they cost."""

@@ -1,0 +1,1 @@
+"""Positions from fills: books, lots, round trips and their results."""
