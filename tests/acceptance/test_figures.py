@@ -53,7 +53,9 @@ async def _unharmed(request: pytest.FixtureRequest) -> AsyncIterator[None]:
     if "house" not in request.fixturenames:
         yield
         return
-    async with request.getfixturevalue("house").unharmed():
+    # Forty thousand figures are collected each second, with pauses; their samples are made in a thread beside.
+    within = 0.25 if "floods" in request.node.name else 0.1
+    async with request.getfixturevalue("house").unharmed(within=within):
         yield
 
 
