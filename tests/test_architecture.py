@@ -159,6 +159,21 @@ def test_every_module_keeps_to_its_floor() -> None:
     assert not found, "\n" + "\n".join(found)
 
 
+def test_trading_and_models_share_statistics_and_nothing_else() -> None:
+    """What both need belongs beside them: neither sees the other, and statistics sees neither."""
+    apart = {"trading": {"models"}, "models": {"trading"}, "statistics": {"trading", "models"}}
+    found = [
+        f"{module}:{each.line} imports {target}"
+        for module, imports in house().items()
+        for each in imports
+        for target in targets(each)
+        for here, strangers in apart.items()
+        for there in strangers
+        if f"{module}.".startswith(f"{PACKAGE}.core.{here}.") and f"{target}.".startswith(f"{PACKAGE}.core.{there}.")
+    ]
+    assert not found, "\n" + "\n".join(found)
+
+
 def test_no_module_is_longer_than_one_thing_can_be() -> None:
     long = {
         str(path.relative_to(ROOT)): lines
