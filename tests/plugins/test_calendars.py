@@ -6,6 +6,7 @@ from datetime import date, datetime
 from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import tomli
 
 from tests.core.alerts.stage import Stage, states
@@ -95,7 +96,7 @@ async def test_a_rule_counts_staleness_by_market_time() -> None:
         store.append(time, int(t * 1000), CALENDAR.seconds_open(EPOCH, t))
     plan = compile(STALE)
     stale = {
-        clock: bool(plan.evaluate(store, [int(at(f"2026-11-20 {clock}") * 1000)]).present.any())
+        clock: bool(plan.evaluate(store, np.array([int(at(f"2026-11-20 {clock}") * 1000)])).present.any())
         for clock in ("08:56", "09:00", "09:04:45", "09:05", "09:09")
     }
     assert stale == {"08:56": False, "09:00": False, "09:04:45": False, "09:05": True, "09:09": True}

@@ -125,8 +125,9 @@ def test_missing_values_and_categories_are_told() -> None:
     rows = table("Missing values")
     assert [cell.value for cell in rows["moderate"]][1:] == ["0.0 %", "15.0 %", "0", "0", "90", "0", "changed"]
     assert rows["quiet"][-1].value == "as before"
-    (lines,) = [each.lines for each in drift_sheet(runs()).blocks if getattr(each, "title", "") == "Categories"]
-    assert lines == ("side: new: none",)
+    (block,) = [each for each in drift_sheet(runs()).blocks if getattr(each, "title", "") == "Categories"]
+    assert isinstance(block, Sentences)
+    assert block.lines == ("side: new: none",)
 
 
 def test_the_heat_map_has_the_index_run_by_run() -> None:

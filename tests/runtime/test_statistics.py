@@ -19,7 +19,7 @@ from tests.parts import until
 from tests.runtime.trial_job import JOB, Answered, Asked, Deed
 from trader_monitor.runtime.meters import Meters
 from trader_monitor.runtime.statistics import worker as module
-from trader_monitor.runtime.statistics.wire import Job, framed, length_of
+from trader_monitor.runtime.statistics.wire import MOST, Job, framed, length_of
 from trader_monitor.runtime.statistics.worker import Busy, JobFailed, Refused, Worker
 
 ROOT = Path(__file__).parents[2]
@@ -235,5 +235,5 @@ def test_the_daemon_and_the_commands_import_no_scipy() -> None:
 
 def test_a_frame_that_is_too_large_is_not_sent() -> None:
     with pytest.raises(ValueError, match="more than a frame may have"):
-        framed(bytes(module.length_of.__globals__["MOST"] + 1))
+        framed(bytes(MOST + 1))
     assert length_of(framed(b"abc")[:4]) == 5

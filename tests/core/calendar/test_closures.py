@@ -33,7 +33,7 @@ ELEVEN = MIDNIGHT + 11 * H
 
 
 def changed(closed: tuple[Span, ...], day: date = DAY, **more: str) -> CalendarChanged:
-    return CalendarChanged(at=MIDNIGHT, calendar="TP", day=day, closed=closed, **more)  # type: ignore[arg-type]
+    return CalendarChanged(at=MIDNIGHT, calendar="TP", day=day, closed=closed, **more)
 
 
 CASES = [

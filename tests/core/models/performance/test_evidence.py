@@ -35,7 +35,7 @@ def test_under_the_null_hypothesis_it_ever_crosses_in_at_most_alpha_of_all_lives
     random = np.random.default_rng(1)
     lives = 500
     wolves = sum(
-        ErrorEvidence(allowed, 20.0).after((random.random(2000) < allowed) * 1.0).drifted for _ in range(lives)
+        ErrorEvidence(allowed, 20.0).after((random.random(2000) < allowed).astype(float)).drifted for _ in range(lives)
     )
     # The threshold is 1 / 0.05; chance may have it that some more than 25 of 500 lives cross.
     assert wolves <= stats.binom.ppf(0.999, lives, 0.05)
@@ -59,8 +59,8 @@ def test_a_rate_of_errors_that_grew_is_found(rate: float, quiet: int, within: in
     random = np.random.default_rng(3)
     found, baseline = 0, np.arange(500) < 100
     for _ in range(60):
-        evidence = ErrorEvidence.against(baseline, np.arange(500.0)).after((random.random(quiet) < 0.2) * 1.0)
-        found += evidence.after((random.random(within) < rate) * 1.0).drifted
+        evidence = ErrorEvidence.against(baseline, np.arange(500.0)).after((random.random(quiet) < 0.2).astype(float))
+        found += evidence.after((random.random(within) < rate).astype(float)).drifted
     assert found / 60 >= least
 
 
@@ -114,9 +114,9 @@ def test_outcomes_that_are_wrong_together_are_one_piece_of_evidence() -> None:
         baseline = np.repeat(days, 50)
         later = random.random(250) < 0.4
         evidence = ErrorEvidence.against(baseline, np.repeat(np.arange(60.0), 50))
-        wolves += evidence.after(later * 1.0).drifted
+        wolves += evidence.after(later.astype(float)).drifted
         alone = ErrorEvidence.against(baseline, np.arange(3000.0))
-        naive += alone.after(np.repeat(later, 50) * 1.0).drifted
+        naive += alone.after(np.repeat(later, 50).astype(float)).drifted
     assert wolves <= stats.binom.ppf(0.999, lives, 0.05)
     assert naive / lives > 0.2
 

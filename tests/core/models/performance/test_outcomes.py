@@ -13,7 +13,7 @@ from tests.core.models.rows import came, outcomes, predictions, said
 from trader_monitor.core.facts import Outcome, Prediction
 from trader_monitor.core.models.performance.outcomes import join
 
-A = {"subject": "A", "predicted_at": 100.0}
+A: dict[str, Any] = {"subject": "A", "predicted_at": 100.0}
 
 
 @pytest.mark.parametrize(

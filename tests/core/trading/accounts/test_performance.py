@@ -176,7 +176,9 @@ OUTCOMES: list[tuple[str, str, Any, Any, Any]] = [
     (
         "A return that is no number makes no figure; empyrical and quantstats leave it out unsaid.",
         "nan_in_middle",
-        *[NO_NUMBER] * 3,
+        NO_NUMBER,
+        NO_NUMBER,
+        NO_NUMBER,
     ),
     ("After everything is lost there are no returns.", "total_loss", RUIN, RUIN, RUIN),
     ("Returns above 1 are unlikely, not wrong.", "prices_like_returns(>1)", 0, 0, 0),
@@ -200,6 +202,7 @@ def test_where_libraries_fail_ours_is_right_or_missing_with_a_reason(
                 reason = NO_FALL
             assert (estimate.value, estimate.reason) == (None, reason), f"{sentence} {name}"
         else:
+            assert estimate.value is not None, f"{sentence} {name}"
             value = abs(estimate.value) if name == "ep.maxdd" else estimate.value
             assert value == pytest.approx(abs(said[name]) if name == "ep.maxdd" else said[name], rel=1e-5), sentence
             assert not estimate.reason

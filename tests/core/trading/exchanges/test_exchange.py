@@ -161,7 +161,7 @@ def test_a_fill_reaches_both_its_position_and_its_execution() -> None:
 def test_what_a_position_says_of_its_multiplier_is_what_fees_are_shared_by() -> None:
     board = Board(SeriesStore())
     of: dict[str, Any] = {"at": T0, "source": "b", "symbol": "S", "account": "a"}
-    fill = {"side": "buy", "order_id": "1", "price": 100.2, "fee": 5.0}
+    fill: dict[str, Any] = {"side": "buy", "order_id": "1", "price": 100.2, "fee": 5.0}
     for event in (
         Position(quantity=1.0, multiplier=50.0, **of),
         Trade(quantity=1.0, expected_price=100.0, **of, **fill),
