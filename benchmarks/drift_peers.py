@@ -10,15 +10,19 @@ import os
 import sys
 import time
 import warnings
+from typing import Any
 
 os.environ["NML_DISABLE_USAGE_LOGGING"] = "1"
 os.environ["DO_NOT_TRACK"] = "1"
 warnings.simplefilter("ignore")
 
 import numpy as np  # noqa: E402
+from numpy.typing import NDArray  # noqa: E402
+
+Matrix = NDArray[np.float64]
 
 
-def by_scipy(before, after, rounds):
+def by_scipy(before: Matrix, after: Matrix, rounds: int) -> dict[str, Any]:
     from scipy.stats import ks_2samp
 
     seconds = []
@@ -37,7 +41,7 @@ def by_scipy(before, after, rounds):
     return {"seconds": seconds, "what": "ks_2samp and a stability index by numpy", "ks": ks, "psi": psi}
 
 
-def by_nannyml(before, after, rounds):
+def by_nannyml(before: Matrix, after: Matrix, rounds: int) -> dict[str, Any]:
     import nannyml
     import pandas as pd
 
@@ -57,7 +61,7 @@ def by_nannyml(before, after, rounds):
     return {"seconds": seconds, "what": "fitted; KS estimated from bins, Jensen-Shannon for PSI"}
 
 
-def by_evidently(before, after, rounds):
+def by_evidently(before: Matrix, after: Matrix, rounds: int) -> dict[str, Any]:
     import pandas as pd
     from evidently import DataDefinition, Dataset, Report
     from evidently.metrics import ValueDrift

@@ -31,8 +31,8 @@ def python_of(name: str) -> Path:
     if not done.exists() or done.read_text() != wanted:
         print(f"    making {home.relative_to(ROOT.parent)}: {', '.join(PINS[name])}", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
-        pip = [python, "-m", "pip", "--disable-pip-version-check", "--no-input", "--quiet", "--quiet", "install"]
-        subprocess.run([*pip, *PINS[name]], check=True)
+        pip: list[str | Path] = [python, "-m", "pip", "--disable-pip-version-check", "--no-input"]
+        subprocess.run([*pip, "--quiet", "--quiet", "install", *PINS[name]], check=True)
         done.write_text(wanted)
     return python
 

@@ -465,7 +465,7 @@ PARAMETERS = [
 @pytest.mark.parametrize(("path", "query", "word"), PARAMETERS)
 async def test_a_bad_query_says_which_parameter(house: Residence, path: str, query: dict[str, str], word: str) -> None:
     form = aiohttp.FormData(query)()
-    answer = await house.post(bytes(form._value), "application/x-www-form-urlencoded", f"/api/v1/{path}")  # type: ignore[union-attr]
+    answer = await house.post(bytes(form._value), "application/x-www-form-urlencoded", f"/api/v1/{path}")
     assert answer.status in (400, 422), answer
     assert answer.body["status"] == "error"
     assert word in answer.body["error"]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 from tests.acceptance.house import House
 from tests.acceptance.test_drift import send, until_runs
-from tests.acceptance.test_performance import DAY, outcomes, predictions, time
+from tests.acceptance.test_performance import DAY, outcomes, predictions
 
 CONFIG = """
 [models]

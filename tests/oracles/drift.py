@@ -10,16 +10,18 @@ import sys
 import warnings
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 os.environ["DO_NOT_TRACK"] = "1"
 warnings.simplefilter("ignore")
 
 import numpy as np  # noqa: E402
+from numpy.typing import NDArray  # noqa: E402
 
 FILE = Path(__file__).parents[1] / "data" / "models" / "drift.json"
 
 
-def science():
+def science() -> dict[str, Any]:
     from scipy import stats
     from scipy.spatial.distance import jensenshannon
 
@@ -77,14 +79,14 @@ def science():
     }
 
 
-def evidently():
+def evidently() -> dict[str, Any]:
     """A shift of one deviation, without and with one tick of 1e4 among 10,000 rows of each side."""
     import pandas as pd
     from evidently import DataDefinition, Dataset, Report
     from evidently.metrics import ValueDrift
 
     before, after = shifted()
-    found = {"evidently": version("evidently")}
+    found: dict[str, Any] = {"evidently": version("evidently")}
     for name, tick in (("clean", False), ("one_bad_tick", True)):
         sides = [before.copy(), after.copy()]
         if tick:
@@ -98,7 +100,7 @@ def evidently():
     return found
 
 
-def shifted():
+def shifted() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     random = np.random.default_rng(5)
     return random.normal(size=10_000), random.normal(1.0, 1.0, 10_000)
 

@@ -13,6 +13,7 @@ import os
 import warnings
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 os.environ["NML_DISABLE_USAGE_LOGGING"] = "1"
 warnings.simplefilter("ignore")
@@ -73,9 +74,9 @@ def hac() -> list[dict[str, object]]:
     return found
 
 
-def cbpe() -> tuple[list[dict[str, object]], dict[str, np.ndarray]]:
+def cbpe() -> tuple[list[dict[str, object]], dict[str, Any]]:
     """NannyML's estimates per chunk and what was realised, of its own data sets."""
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}
     found = []
     sets = (
         ("synthetic", nannyml.load_synthetic_binary_classification_dataset(), "y_pred_proba", "y_pred",
