@@ -114,6 +114,7 @@ WRONG: list[tuple[str, str, Any, dict[str, Any], str]] = [
      "column when: it is of type date32[day], which is no feature: name it with --time"),
     ("parquet with nested columns", "a.parquet", {"a": [[1, 2]]}, {}, "column a: it is of type list<"),
     ("parquet with bytes", "a.parquet", {"a": [b"x"]}, {}, "column a: it is of type binary"),
+    ("parquet with a name that is none", "a.parquet", {"": [1.0], "b": [2.0]}, {}, "'' is no name of one column"),
     ("parquet that is none", "a.parquet", "PAR1 no", {}, "not a Parquet file that can be read"),
     ("parquet with texts that are meant as numbers", "a.parquet", {"a": ["1", "x"]}, {"columns": ("b",)},
      "there is no column 'b'; there are a"),

@@ -114,7 +114,11 @@ def _moment(value: Any, column: str, number: int) -> float:
     raise Wrong(f"{value!r:.60} is not a time: Unix seconds or ISO 8601", row=number, column=column)
 
 
-def _there(chosen: Chosen, names: list[str]) -> None:
+def _there(chosen: Chosen, names: list[str], *, row: int = 0) -> None:
+    """That each column has a name of its own, and that those that were asked for are among them."""
+    for name in names:
+        if not name.strip() or names.count(name) > 1:
+            raise Wrong(f"{name!r:.60} is no name of one column", row=row)
     for name in sorted(chosen.named() - set(names)):
         raise Wrong(f"there is no column {clean(name)!r}; {among(name, names, 'columns')}")
 
@@ -132,10 +136,7 @@ def _csv(path: Path, chosen: Chosen, progress: Progress) -> Iterator[_Row]:
         names = next(csv.reader([head], delimiter=delimiter), [])
         if not names:
             raise Wrong("there is no head with the columns' names in it", row=1)
-        for name in names:
-            if not name.strip() or names.count(name) > 1:
-                raise Wrong(f"{name!r:.60} is no name of one column", row=1)
-        _there(chosen, names)
+        _there(chosen, names, row=1)
         wanted = [(place, name) for place, name in enumerate(names) if chosen.wants(name)]
         verbatim = {*chosen.categories, chosen.time}
         reader = csv.reader(text, delimiter=delimiter, strict=True)

@@ -91,6 +91,8 @@ def sampled(
         return missing(name, labels, n, convention, "the computation left the range of numbers")
     if interval is not None and not (math.isfinite(interval.low) and math.isfinite(interval.high)):
         interval, open = None, "the interval is not bounded"
+    if interval is not None and interval.low == interval.high:
+        interval, open = None, "all observations agree, so that nothing tells how they vary"
     return Figure(
         name=name,
         labels=labels,

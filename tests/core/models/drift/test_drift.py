@@ -141,6 +141,12 @@ def test_what_never_moves(sentence: str, baseline: Any, window: Any, status: str
     assert found.p == pytest.approx(p, abs=1e-12)
 
 
+def test_bins_tell_nothing_of_what_never_moved() -> None:
+    """Its one bin holds every value, so that an index of 0 would say that nothing changed where all did."""
+    found = one(baseline_of("f", [3.0] * 900), [4.0] * 40)
+    assert (found.ks, found.psi, found.jensen_shannon) == (1.0, None, None)
+
+
 def test_categories_name_what_is_new_and_what_vanished() -> None:
     found = one(names(), letters(500, 3, "abx"))
     assert (found.new, found.vanished, found.verdict, found.degrees) == (("x",), ("c",), "drift", 3)

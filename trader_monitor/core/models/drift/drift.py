@@ -181,7 +181,8 @@ def _numbers(known: FeatureDrift, baseline: Baseline, column: Column) -> Feature
     if baseline.constant:
         # No dependence can be learned from what never moved; its blocks still say how often it did not.
         p = 1.0 if ks == 0.0 else unseen(known.baseline_rows, rows)
-        return structs.replace(known, status="constant_baseline", p=p)
+        # Its one bin has every value, whatever that is: what is measured by bins tells nothing.
+        return structs.replace(known, status="constant_baseline", p=p, psi=None, jensen_shannon=None)
     if rows < LEAST_ROWS:
         return structs.replace(known, status="short_window", reason="short_window")
     calibration = baseline.calibration

@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
-from trader_monitor.core.figure import Figure, exact
+from trader_monitor.core.figure import Figure, exact, missing
 
 __all__ = [
     "MINIMUM",
@@ -152,7 +152,11 @@ class PerformanceResult(Struct, frozen=True, kw_only=True):
             yield self.concept.evidence
             words = f"1 once the e-value has reached {self.concept.threshold:g}; it stays so for the version's life"
             labels = (("model", self.model), ("version", self.version))
-            yield exact("model_concept_drift", labels, float(self.concept.drifted), self.concept.evidence.n, words)
+            n = self.concept.evidence.n
+            if n:
+                yield exact("model_concept_drift", labels, float(self.concept.drifted), n, words)
+            else:
+                yield missing("model_concept_drift", labels, 0, words, "no outcome after the baseline's was judged")
 
 
 _WORDS: Final[dict[str, Recommendation]] = {
