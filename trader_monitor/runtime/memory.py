@@ -20,8 +20,9 @@ _M_ARENA_MAX = -8
 _MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ \d+ +/")
 _OTHER = re.compile(r"[0-9a-f]+-[0-9a-f]+ ")
 _MADV_DONTNEED = 4
-_COLLECT_AFTER = (10_000, 20, 20)
-"""Objects, and rounds of the younger generations: little here is a cycle, and a look at all series takes 40 ms."""
+_COLLECT_AFTER = (10_000, 5, 200)
+"""Objects, and rounds of the younger generations: little here is a cycle. After a flood, a look at the middle one took
+50 ms where it came every 200,000 objects; one at all took 180 ms, and comes less than half as often."""
 
 
 def single_arena() -> None:
